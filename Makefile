@@ -1,0 +1,91 @@
+# Two commands matter: `make demo` shows it, `make test` proves it. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(READY) ## A real cluster, the manifests, the service, a guided tour; stays until Ctrl-C
+	@$(BIN)/python -m devtools.demo
+
+.PHONY: demo-check
+demo-check: $(READY) ## The same tour, then leave with a status
+	@$(BIN)/python -m devtools.demo --check
+
+.PHONY: test
+test: lock-check lint unit tools manifests-check integration ## Everything that must hold, from a clean clone
+
+.PHONY: env
+env: $(READY) ## The Python environment, from the lock file
+
+$(READY): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install python3 and python3-venv." >&2; exit 1; }
+	@echo "Python environment from requirements-dev.lock (about a minute, once)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --quiet
+
+.PHONY: lock
+lock: $(READY) ## Compile the lock files anew (make lock UPGRADE=--upgrade for newer versions)
+	@$(COMPILE) $(UPGRADE) --output-file requirements.lock
+	@$(COMPILE) $(UPGRADE) --group dev --output-file requirements-dev.lock
+
+.PHONY: lock-check
+lock-check: $(READY) ## The lock files are what pyproject.toml asks for
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; cp requirements*.lock "$$tmp"; \
+	$(COMPILE) --output-file "$$tmp/requirements.lock"; \
+	$(COMPILE) --group dev --output-file "$$tmp/requirements-dev.lock"; \
+	for lock in requirements.lock requirements-dev.lock; do \
+		diff -u $$lock "$$tmp/$$lock" || { echo "$$lock is out of date: make lock" >&2; exit 1; }; done
+
+.PHONY: lint
+lint: $(READY) ## ruff, mypy strict, import layers, YAML, workflows
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/yamllint --strict crds manifests examples .github
+	@$(BIN)/zizmor --quiet --offline .github/workflows
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what ruff can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: unit
+unit: $(READY) ## Unit tests: no cluster
+	@$(BIN)/pytest tests/unit -m unit
+
+.PHONY: tools
+tools: $(READY) ## Build the cluster and the CLIs from their Go modules (about 12 minutes, once a machine)
+	@$(BIN)/python -m devtools.toolchain ensure
+
+.PHONY: manifests-check
+manifests-check: tools ## Every kustomization builds
+	@kubectl=$$($(BIN)/python -m devtools.toolchain where kubectl); \
+	for folder in . manifests examples/demo; do \
+		"$$kubectl" kustomize "$$folder" >/dev/null && echo "kustomize $$folder: ok"; done
+
+.PHONY: integration
+integration: tools ## Integration tests: a real API server on KWOK
+	@$(BIN)/pytest tests/integration -m integration
+
+.PHONY: bench
+bench: tools ## What the service costs beside the bare CLI: a table, and JSON in bench/results
+	@$(BIN)/python -m bench
+
+.PHONY: clean
+clean: ## Remove what the targets made here (the tools' cache stays)
+	@rm -rf .venv .demo dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis

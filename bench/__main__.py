@@ -1,0 +1,111 @@
+"""`python -m bench [--rounds N] [--only decisions|commands]`: a table for people, JSON for machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import commands, decisions
+from devtools.cluster import KwokCluster
+from devtools.demo.teams import tokens
+from devtools.installed import InstalledService, install
+from devtools.toolchain import ensure_tools
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40, help="commands of each kind (default %(default)s)")
+    parser.add_argument("--only", choices=("decisions", "commands"), help="one part only")
+    arguments = parser.parse_args()
+    os.chdir(Path(__file__).resolve().parents[1])
+    rows: list[dict[str, Any]] = []
+    if arguments.only != "commands":
+        rows += _decisions()
+    if arguments.only != "decisions":
+        rows += _commands(arguments.rounds)
+    _show(rows)
+    _save(rows)
+
+
+def _decisions() -> list[dict[str, Any]]:
+    samples = decisions.measure()
+    base = samples[0].quantile(0.5)
+    return [
+        {**item.summary(), "ratio": round(item.quantile(0.5) / base, 2), "beside": samples[0].name} for item in samples
+    ]
+
+
+def _commands(rounds: int) -> list[dict[str, Any]]:
+    tools = ensure_tools()
+    with KwokCluster.start(nodes=2) as cluster, tempfile.TemporaryDirectory() as folder:
+        install(cluster)
+        cluster.kubectl("rollout", "status", "deployment/cart", "--namespace=shop", "--timeout=60s")
+        _lift_the_rate(cluster)
+        with InstalledService(cluster, tools=tools["kubectl"].parent, folder=Path(folder) / "service") as service:
+            token = tokens(cluster)["auditor"]
+            taken, through_to_bare = commands.measure(
+                cluster, kubectl=tools["kubectl"], url=service.url, token=token, rounds=rounds
+            )
+            memory = _resident_bytes(service.pid)
+    bare, through = taken["bare"], taken["through"]
+    return [
+        {**bare.summary(), "name": "kubectl get pods, bare", "ratio": 1.0, "beside": ""},
+        {
+            **through.summary(),
+            "name": "execute_kubectl get pods",
+            "ratio": round(through_to_bare, 3),
+            "beside": "kubectl get pods, bare",
+        },
+        {"name": "service, resident memory", "bytes": memory},
+    ]
+
+
+def _lift_the_rate(cluster: KwokCluster) -> None:
+    settings = json.dumps({"data": {"config.yaml": "commands_per_minute: 100000\n"}})
+    patch = ("--type=merge", f"--patch={settings}")
+    cluster.kubectl("patch", "configmap", "k8s-mcp-server", "--namespace=k8s-mcp-system", *patch)
+
+
+def _resident_bytes(pid: int) -> int:
+    pages = int((Path("/proc") / str(pid) / "statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    table = Table("what", "p50", "p99", "ratio", "beside")
+    for row in rows:
+        if "bytes" in row:
+            table.add_row(row["name"], f"{row['bytes'] / 2**20:.0f} MiB", "", "", "")
+        else:
+            table.add_row(row["name"], _time(row["p50_ms"]), _time(row["p99_ms"]), f"{row['ratio']:.2f}", row["beside"])
+    Console().print(table)
+
+
+def _time(milliseconds: float) -> str:
+    return f"{milliseconds * 1000:.0f} µs" if milliseconds < 1 else f"{milliseconds:.0f} ms"
+
+
+def _save(rows: list[dict[str, Any]]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    now = datetime.now(UTC)
+    machine = {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+    target = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
+    content = {"time": now.isoformat(), "machine": machine, "rows": rows}
+    target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    Console().print(f"saved to {target.relative_to(RESULTS.parents[1])}")
+
+
+if __name__ == "__main__":
+    main()

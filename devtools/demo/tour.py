@@ -1,0 +1,142 @@
+"""The guided tour: what each step asks, as whom, and what must come of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from devtools.demo.teams import AUDITOR, BILLING_READER, NEWCOMER, SHOP_DEPLOYER, Agent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_CALL_SECONDS = 60.0
+
+_PRIVILEGED_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: innocent, namespace: shop}
+spec:
+  containers:
+    - {name: app, image: registry.example.com/app:1.0, securityContext: {privileged: true}}
+  volumes: [{name: node, hostPath: {path: /}}]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of the tour.
+
+    Args:
+        title: what it shows.
+        agent: who calls.
+        command: the command line; None calls ``check_access``.
+        stdin: a manifest.
+        status: the result's ``status`` that must come back.
+        shows: texts that must be in the result.
+        hides: texts that must not be.
+    """
+
+    title: str
+    agent: Agent
+    command: str | None
+    stdin: str | None = None
+    status: str = "succeeded"
+    shows: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came back for one step, and what is wrong with it (nothing, when the tour holds)."""
+
+    step: Step
+    status: str
+    text: str
+    faults: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+STEPS = (
+    Step("An agent asks what it may do", SHOP_DEPLOYER, None, shows=("shop-deployer", "deploy")),
+    Step("It works in its own namespace", SHOP_DEPLOYER, "get pods -n shop", shows=("cart-",)),
+    Step(
+        "Pipes work; no shell is involved",
+        SHOP_DEPLOYER,
+        "get pods -n shop -o json | jq -r '.items[].metadata.name' | sort | head -2",
+        shows=("cart-",),
+    ),
+    Step("It deploys", SHOP_DEPLOYER, "scale deployment cart -n shop --replicas=4", shows=("scaled",)),
+    Step(
+        "All namespaces: the list is cut to what the policy allows",
+        SHOP_DEPLOYER,
+        "get pods -A",
+        shows=("shop-staging", "cart-"),
+        hides=("billing", "ledger", "k8s-mcp-system", "kube-system"),
+    ),
+    Step(
+        "Someone else's namespace",
+        SHOP_DEPLOYER,
+        "get pods -n billing",
+        status="denied",
+        shows=("shop-deployer",),
+        hides=("ledger",),
+    ),
+    Step("Secrets", SHOP_DEPLOYER, "get secrets -n shop", status="denied"),
+    Step(
+        "Another spelling, straight at the API",
+        SHOP_DEPLOYER,
+        "get --raw /api/v1/namespaces/billing/secrets/payment-key",
+        status="denied",
+        hides=("not-a-real-key",),
+    ),
+    Step("A shell trick", SHOP_DEPLOYER, "get pods -n shop; cat /etc/passwd", status="refused", hides=("root:",)),
+    Step(
+        "A privileged Pod",
+        SHOP_DEPLOYER,
+        "apply -f -",
+        stdin=_PRIVILEGED_POD,
+        status="failed",
+        shows=("violates PodSecurity",),
+    ),
+    Step("The auditor reads across namespaces", AUDITOR, "get deployments -A", shows=("ledger", "cart")),
+    Step("but not Secrets", AUDITOR, "get secret payment-key -n billing", status="denied", hides=("not-a-real-key",)),
+    Step("and changes nothing", AUDITOR, "delete deployment ledger -n billing", status="denied"),
+    Step("A deny beats every allow", BILLING_READER, "get configmap ledger-settings -n billing", status="denied"),
+    Step("No policy: no access, and a word on what to do", NEWCOMER, "get pods -n shop", status="denied"),
+)
+
+
+async def walk(url: str, tokens: dict[str, str]) -> AsyncIterator[Outcome]:
+    """Take every step as its agent, over real MCP connections; yields each outcome as it comes."""
+    for step in STEPS:
+        yield await _take(step, url=url, token=tokens[step.agent.name])
+
+
+async def _take(step: Step, *, url: str, token: str) -> Outcome:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=_CALL_SECONDS) as http,
+        Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        if step.command is None:
+            result = await client.call_tool("check_access", {})
+        else:
+            arguments = {"command": step.command} | ({"stdin": step.stdin} if step.stdin else {})
+            result = await client.call_tool("execute_kubectl", arguments)
+    text = "\n".join(block.text for block in result.content if block.type == "text")
+    details = result.structured_content or {}
+    status = str(details.get("status", "succeeded" if not result.is_error else "failed"))
+    return Outcome(step, status, text, _faults(step, status=status, text=f"{text}\n{details}"), details)
+
+
+def _faults(step: Step, *, status: str, text: str) -> tuple[str, ...]:
+    return (
+        *((f"expected {step.status}, got {status}",) if status != step.status else ()),
+        *(f"did not show {word!r}" for word in step.shows if word not in text),
+        *(f"showed {word!r}" for word in step.hides if word in text),
+    )

@@ -1,0 +1,110 @@
+"""Which binaries there are, from which Go module and package each is built, and how its version is stamped.
+
+No version is written here: `GoTool.version` reads the tool's go.mod. A tool is added by a folder under `tools/`
+(`go mod init`, `go get -tool PACKAGE@VERSION`, `go mod tidy`) and a line in `catalog()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devtools.toolchain.errors import ToolchainError
+from devtools.toolchain.gomod import required_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TOOLS_DIR = Path(__file__).resolve().parents[2] / "tools"
+"""The folder of Go modules, one per tool."""
+
+_COMPONENT_BASE = "k8s.io/component-base/version"
+_KUBERNETES_STAMPS = (
+    f"{_COMPONENT_BASE}.gitVersion=v{{version}}",
+    f"{_COMPONENT_BASE}.gitMajor={{major}}",
+    f"{_COMPONENT_BASE}.gitMinor={{minor}}",
+    f"{_COMPONENT_BASE}.gitTreeState=clean",
+    f"{_COMPONENT_BASE}.gitCommit=",
+    "k8s.io/client-go/pkg/version.gitVersion=v{version}",
+    "k8s.io/client-go/pkg/version.gitMajor={major}",
+    "k8s.io/client-go/pkg/version.gitMinor={minor}",
+    "k8s.io/client-go/pkg/version.gitTreeState=clean",
+    "k8s.io/client-go/pkg/version.gitCommit=",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoTool:
+    """One binary that `go build` makes.
+
+    `stamps` are linker `-X` values; `{version}`, `{major}` and `{minor}` are filled in from the go.mod.
+    `version_args` make the binary print its version.
+    """
+
+    name: str
+    folder: Path
+    package: str
+    source: str
+    stamps: tuple[str, ...] = ()
+    version_args: tuple[str, ...] = ("--version",)
+
+    @property
+    def version(self) -> str:
+        """The version without its `v`, from the go.mod; raises ToolchainError."""
+        return required_version(self.folder / "go.mod", self.source).removeprefix("v")
+
+    def linker_flags(self) -> str:
+        """The value of `-ldflags`: stripped, with the version where the program looks for it."""
+        version = self.version
+        major, minor, *_ = [*version.split("."), "0"]
+        values = (stamp.format(version=version, major=major, minor=minor) for stamp in self.stamps)
+        return " ".join(["-s", "-w", *(f"-X {value}" for value in values)])
+
+
+def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
+    """Return every known tool by name, in the order that builds them best (the shared packages first)."""
+    kwok_stamps = ("sigs.k8s.io/kwok/pkg/consts.Version={version}",)
+    tools = [
+        GoTool(
+            name="etcd",
+            folder=tools_dir / "etcd",
+            package="go.etcd.io/etcd/server/v3",
+            source="go.etcd.io/etcd/server/v3",
+        ),
+        *(
+            GoTool(
+                name=name,
+                folder=tools_dir / "kubernetes",
+                package=f"k8s.io/kubernetes/cmd/{name}",
+                source="k8s.io/kubernetes",
+                stamps=_KUBERNETES_STAMPS,
+                version_args=("version", "--client") if name == "kubectl" else ("--version",),
+            )
+            for name in ("kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        ),
+        *(
+            GoTool(
+                name=name,
+                folder=tools_dir / "kwok",
+                package=f"sigs.k8s.io/kwok/cmd/{name}",
+                source="sigs.k8s.io/kwok",
+                stamps=kwok_stamps,
+            )
+            for name in ("kwok", "kwokctl")
+        ),
+    ]
+    return {tool.name: tool for tool in tools}
+
+
+def select(names: Iterable[str], *, tools_dir: Path = TOOLS_DIR) -> list[GoTool]:
+    """Return the named tools, each once, in the catalog's order; no names mean all of them.
+
+    Raises:
+        ToolchainError: a name isn't in the catalog.
+    """
+    known = catalog(tools_dir)
+    wanted = set(names) or set(known)
+    if unknown := sorted(wanted - set(known)):
+        raise ToolchainError(f"no tool is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return [tool for name, tool in known.items() if name in wanted]

@@ -1,0 +1,1 @@
+"""kubectl for remote LLM agents, each held to its McpAccessPolicy."""

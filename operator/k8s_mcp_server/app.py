@@ -1,0 +1,354 @@
+"""Puts the service together and runs it: the one place that knows every layer.
+
+    settings → cluster, gateway, executor → serving (MCP port), health port
+
+Start: what is below first, the MCP port last. Stop: readiness says no, requests are still taken for a moment (until
+nobody sends new ones here), then commands end within their limits, and what is below goes last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import platform
+import signal
+import socket
+import sys
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from k8s_mcp_server.cluster.client import ApiClient
+from k8s_mcp_server.cluster.cluster import Cluster
+from k8s_mcp_server.cluster.connection import ApiServer
+from k8s_mcp_server.errors import ConfigurationError, Unavailable
+from k8s_mcp_server.execution.binaries import Binaries, find_binaries
+from k8s_mcp_server.execution.executor import Executor
+from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
+from k8s_mcp_server.execution.sandbox.probe import probe
+from k8s_mcp_server.execution.sandbox.spawn import Sandbox
+from k8s_mcp_server.execution.workdir import remove_leftovers
+from k8s_mcp_server.gateway.authorize import Authorizer
+from k8s_mcp_server.gateway.gateway import Gateway
+from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.policy.tools import Tool
+from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.grants import Grants
+from k8s_mcp_server.serving.health import health_app
+from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
+from k8s_mcp_server.serving.http_server import HttpServer
+from k8s_mcp_server.serving.kubectl_cache import KubectlCache
+from k8s_mcp_server.serving.mcp_server import AgentServer
+from k8s_mcp_server.serving.recorder import CommandRecorder
+from k8s_mcp_server.serving.runner import CommandRunner
+from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
+from k8s_mcp_server.serving.tools.execute import ExecuteTool
+from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
+from k8s_mcp_server.telemetry.logs import configure_logging
+from k8s_mcp_server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.serving.tools.base import AgentTool
+    from k8s_mcp_server.settings import Settings
+
+DISTRIBUTION: Final = "k8s-mcp-server"
+SERVED_TOOLS: Final = (Tool.KUBECTL,)
+_REVALIDATE_SECONDS: Final = 1.0
+_CLEANUP_SECONDS: Final = 10.0
+_INTERRUPTED_GRACE: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class NotReady(StrEnum):
+    """Why this replica takes no commands, beside what the cluster's own reasons are."""
+
+    DRAINING = "Draining"
+    SANDBOX_UNAVAILABLE = "SandboxUnavailable"
+    TOOL_MISSING = "ToolMissing"
+
+
+class NoExecutor:
+    """Stands where the sandbox is not what the settings ask for: runs nothing."""
+
+    async def run(self, *_: object, **__: object) -> Any:
+        """Refuse.
+
+        Raises:
+            Unavailable: always.
+        """
+        raise Unavailable("commands cannot be confined on this node")
+
+
+class Application:
+    """One replica.
+
+    Args:
+        settings: as loaded.
+        report: what the sandbox is worth on this node.
+        binaries: the programs of this machine.
+
+    Raises:
+        ConfigurationError: the settings cannot be used together, or an address cannot be listened on.
+    """
+
+    def __init__(self, settings: Settings, *, report: SandboxReport, binaries: Binaries) -> None:
+        self._settings = settings
+        self._is_draining = False
+        self._is_sandboxed = report.satisfies(SandboxLevel(settings.sandbox.value))
+        self._level = report.level.value if report.level and self._is_sandboxed else "unavailable"
+        self._binaries = binaries
+        self._metrics = Metrics()
+        self._metrics.sandbox_level(self._level)
+        audit = AuditLog(
+            sys.stdout, cluster=settings.cluster_name, requests=RequestAudit(settings.audit_requests.value)
+        )
+        environment = Environment(
+            own_namespace=settings.namespace,
+            own_service_account=settings.service_account,
+            audience=settings.audience,
+            protected_namespaces=frozenset(settings.protected_namespaces),
+            max_snapshot_age=settings.snapshot_max_age,
+        )
+        self._api_server = api_server = _api_server(settings)
+        self.cluster = Cluster(
+            api_server,
+            environment=environment,
+            metrics=self._metrics,
+            identity=settings.pod_name or socket.gethostname(),
+            resync_seconds=settings.resync,
+        )
+        self.gateway = Gateway(
+            api_server=api_server,
+            authorizer=Authorizer(
+                store=self.cluster.store, discovery=self.cluster.discovery, environment=environment, clock=_now
+            ),
+            metrics=self._metrics,
+            audit=audit,
+            service_account=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
+        )
+        self.executor = (
+            Executor(binaries=binaries, sandbox=Sandbox(abi=report.abi), runtime_dir=settings.runtime_dir)
+            if self._is_sandboxed
+            else NoExecutor()
+        )
+        self._admission = Admission(
+            max_running=settings.max_running_commands,
+            max_queued=settings.max_queued_commands,
+            queue_seconds=settings.queue_seconds,
+            metrics=self._metrics,
+            clock=time.monotonic,
+        )
+        self.mcp = self._mcp_server(environment, audit=audit)
+        self.health = HttpServer(
+            health_app(
+                not_ready_reasons=self.not_ready_reasons,
+                sandbox_level=lambda: self._level,
+                registry=self._metrics.registry,
+            ),
+            host=settings.health_host,
+            port=settings.health_port,
+        )
+
+    def not_ready_reasons(self) -> tuple[str, ...]:
+        """Why this replica should get no traffic, as stable words; empty when it should."""
+        return ((NotReady.DRAINING.value,) if self._is_draining else ()) + self._cannot_run_reasons()
+
+    def _cannot_run_reasons(self) -> tuple[str, ...]:
+        checks = {
+            NotReady.SANDBOX_UNAVAILABLE: not self._is_sandboxed,
+            NotReady.TOOL_MISSING: any(not self._binaries.is_cli(tool.value) for tool in SERVED_TOOLS),
+        }
+        own = tuple(reason.value for reason, holds in checks.items() if holds)
+        return own + tuple(reason.value for reason in self.cluster.not_ready_reasons())
+
+    def _mcp_server(self, environment: Environment, *, audit: AuditLog) -> HttpServer:
+        settings = self._settings
+        grants = Grants(
+            store=self.cluster.store,
+            discovery=self.cluster.discovery,
+            environment=environment,
+            defaults=_limits(settings),
+            max_timeout=settings.max_timeout,
+            now=_now,
+        )
+        runner = CommandRunner(
+            executor=self.executor,
+            gateway=self.gateway,
+            grants=grants,
+            admission=self._admission,
+            recorder=CommandRecorder(audit=audit, metrics=self._metrics, clock=time.monotonic),
+            not_ready=self._cannot_run_reasons,
+            cluster=settings.cluster_name,
+            clock=time.monotonic,
+        )
+        tools: list[AgentTool] = [
+            *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in SERVED_TOOLS),
+            CheckAccessTool(grants=grants, cluster=settings.cluster_name),
+        ]
+        app = mcp_app(
+            AgentServer(tools, cluster=settings.cluster_name, version=importlib.metadata.version(DISTRIBUTION)),
+            authenticator=self.cluster.tokens,
+            hosts=allowed_hosts(
+                service=settings.service_name,
+                namespace=settings.namespace,
+                cluster_domain=settings.cluster_domain,
+                extra=settings.allowed_hosts,
+            ),
+            origins=settings.allowed_origins,
+            public_url=settings.public_url,
+            audience=settings.audience,
+            max_body=settings.max_request_body,
+        )
+        return HttpServer(app, host=settings.host, port=settings.port)
+
+    async def serve(self) -> int:
+        """Run until a signal; the process's exit code."""
+        stop: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+        _on_signals(stop)
+        async with contextlib.AsyncExitStack() as stack:
+            self.cluster.start()
+            stack.push_async_callback(asyncio.to_thread, self.cluster.stop)
+            await self.gateway.start()
+            stack.push_async_callback(self.gateway.close)
+            stack.callback(self.cluster.store.subscribe(self.gateway.revalidate))
+            for work in (self._keep_revalidating(), self._keep_cache()):
+                stack.push_async_callback(_cancel, asyncio.create_task(work))
+            await self.health.start()
+            stack.push_async_callback(self.health.stop, grace_seconds=_INTERRUPTED_GRACE)
+            await self.mcp.start()
+            logger.info("serving MCP on port %d, health on port %d", self.mcp.port, self.health.port)
+            servers: list[asyncio.Future[Any]] = [
+                asyncio.create_task(server.wait()) for server in (self.mcp, self.health)
+            ]
+            await asyncio.wait({stop, *servers}, return_when=asyncio.FIRST_COMPLETED)
+            await self._drain(stop.result() if stop.done() else signal.SIGTERM)
+        return 0 if stop.done() else 1
+
+    async def _drain(self, received: signal.Signals) -> None:
+        self._is_draining = True
+        logger.info("stopping on %s, %d commands running", received.name, self._admission.running)
+        interrupted = received is signal.SIGINT
+        if not interrupted:
+            await asyncio.sleep(self._settings.drain)
+        self._admission.drain()
+        await self.mcp.stop(grace_seconds=_INTERRUPTED_GRACE if interrupted else self._settings.max_timeout)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLEANUP_SECONDS):
+                await self._admission.wait_until_idle()
+
+    async def _keep_cache(self) -> None:
+        """Keep kubectl's discovery cache up to date, where there are commands to use it."""
+        if not isinstance(self.executor, Executor):
+            return
+        executor = self.executor
+        async with ApiClient.connect(self._api_server) as client:
+            await KubectlCache(
+                client,
+                discovery=self.cluster.discovery,
+                parent=self._settings.runtime_dir,
+                port=self.gateway.port,
+                published=lambda folder: setattr(executor, "discovery_cache", folder),
+                clock=time.monotonic,
+            ).run()
+
+    async def _keep_revalidating(self) -> None:
+        """A policy also ends by the clock, which changes no snapshot."""
+        while True:
+            await asyncio.sleep(_REVALIDATE_SECONDS)
+            self.gateway.revalidate()
+
+
+def run(settings: Settings) -> int:
+    """Run the service; the process's exit code: 0 after a signal, 1 on failure, 2 when the settings cannot be used."""
+    # Before the MCP server is made: its constructor configures the root logger otherwise.
+    configure_logging(settings.log_level.value, json_lines=settings.log_format.value == "json")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells at INFO what the two lines here tell better
+    try:
+        return asyncio.run(_serve(settings))
+    except ConfigurationError as error:
+        logger.error("%s", error)  # noqa: TRY400 - the text says what to write; a traceback would hide it
+        return 2
+
+
+def check_node(settings: Settings) -> dict[str, Any]:
+    """What this node gives the sandbox, for ``preflight``."""
+    report = probe()
+    return {
+        "kernel": platform.release(),
+        "landlock_abi": report.abi,
+        "sandbox": report.level.value if report.level else "unavailable",
+        "signals_confined": report.signals_confined,
+        "wanted": settings.sandbox.value,
+        "sufficient": report.satisfies(SandboxLevel(settings.sandbox.value)),
+        "reason": report.reason,
+    }
+
+
+async def _serve(settings: Settings) -> int:
+    _prepare_runtime_dir(settings)
+    report, binaries = await asyncio.gather(
+        asyncio.to_thread(probe), asyncio.to_thread(find_binaries, settings.tools_dir)
+    )
+    if report.reason:
+        logger.warning("sandbox: %s", report.reason)
+    return await Application(settings, report=report, binaries=binaries).serve()
+
+
+def _prepare_runtime_dir(settings: Settings) -> None:
+    try:
+        settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_leftovers(settings.runtime_dir)
+    except OSError as error:
+        raise ConfigurationError(f"`runtime_dir` {settings.runtime_dir}: {error.strerror}") from error
+
+
+def _api_server(settings: Settings) -> ApiServer:
+    if not settings.kubernetes_host:
+        raise ConfigurationError(
+            "`kubernetes_host` is not set, and there is no KUBERNETES_SERVICE_HOST as in a pod: write the API server's "
+            "host"
+        )
+    return ApiServer(
+        host=settings.kubernetes_host,
+        port=settings.kubernetes_port,
+        ca_file=settings.ca_file,
+        token_file=settings.token_file,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        timeout_seconds=settings.timeout,
+        output_bytes=settings.max_output,
+        memory_bytes=settings.memory,
+        concurrent_commands=settings.concurrent_commands,
+        commands_per_minute=settings.commands_per_minute,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _on_signals(stop: asyncio.Future[signal.Signals]) -> None:
+    """Fulfil ``stop`` on the first signal; a second one gets the default treatment."""
+    loop = asyncio.get_running_loop()
+
+    def received(number: signal.Signals) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+        stop.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

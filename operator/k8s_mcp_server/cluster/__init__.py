@@ -1,0 +1,1 @@
+"""All that this service itself asks of the API server: policies, namespaces, discovery, tokens, Lease, status."""

@@ -1,0 +1,255 @@
+"""Early refusals for kubectl that teach: what cannot work here, and what to write instead.
+
+**Not a boundary.** A command line that gets past these checks reaches nothing more than one that does not: the
+sandbox has no other files, programs or addresses, and the gateway decides on each request. So a doubtful case is
+let through, and kubectl or the gateway answers it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
+from k8s_mcp_server.commands.words import read_kubectl_words
+from k8s_mcp_server.errors import CommandRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8s_mcp_server.commands.words import Flag, KubectlWords
+
+_IDENTITY: Final = "The service connects as itself for you, so who asks and where cannot be chosen"
+_LOCAL: Final = "Files of kubectl's own have no place here"
+_FIXED_FLAGS: Final = {
+    **dict.fromkeys(
+        (
+            "as",
+            "as-group",
+            "as-uid",
+            "as-user-extra",
+            "certificate-authority",
+            "client-certificate",
+            "client-key",
+            "cluster",
+            "context",
+            "insecure-skip-tls-verify",
+            "kubeconfig",
+            "password",
+            "proxy-url",
+            "s",
+            "server",
+            "tls-server-name",
+            "token",
+            "user",
+            "username",
+        ),
+        _IDENTITY,
+    ),
+    **dict.fromkeys(("cache-dir", "kuberc", "profile", "profile-output"), _LOCAL),
+}
+# Verbs with a flag of their own of the same name.
+_OWN_FLAGS: Final = {
+    "create": frozenset({"user"}),
+    "set": frozenset({"user"}),
+    "debug": frozenset({"profile"}),
+}
+_VALUELESS: Final = frozenset({"insecure-skip-tls-verify"})
+
+# Verb: what it would do, and what to do instead.
+_UNAVAILABLE: Final = {
+    "edit": (
+        "opens an editor",
+        "get the object with `get … -o yaml`, and use `patch`, or `apply -f -` with the stdin argument",
+    ),
+    "proxy": ("serves a local port", "read a path with `get --raw /api/…`"),
+    "port-forward": ("serves a local port", "`exec` a client in the pod, or use `get --raw` through its proxy"),
+    "attach": ("follows a terminal", "use `logs`, or `logs --follow` for a while"),
+    "cp": ("copies to and from local files", "read a file with `exec POD -- cat FILE`"),
+    "diff": (
+        "runs a local diff program",
+        "use `apply --dry-run=server -o yaml -f -`, and compare with `get -o yaml`",
+    ),
+    "kustomize": (
+        "builds from local files",
+        "build the manifests on your side, and pass them in the stdin argument to `apply -f -`",
+    ),
+    "plugin": ("manages local plugins", "use kubectl's own verbs"),
+    "kuberc": ("manages local preferences", "write the flags in the command"),
+}
+_CONFIG_READS: Final = frozenset({"", "current-context", "get-clusters", "get-contexts", "get-users", "view"})
+_EDITORS: Final = frozenset({("apply", "edit-last-applied")})
+
+_TERMINAL_VERBS: Final = frozenset({"exec", "run", "debug"})
+_STDIN_NAMES: Final = frozenset({"-", "/dev/stdin"})
+_FOLLOW_VERBS: Final = frozenset({"logs"})  # where -f means --follow
+_CONTENT_FLAGS: Final = frozenset({"from-file", "from-env-file", "patch-file"})
+_OUTPUT_FILES: Final = ("jsonpath-file", "go-template-file", "templatefile", "custom-columns-file")
+_KNOWN_ELSEWHERE: Final = {
+    "k": "",
+    "watch": "get --watch",
+    "list": "get",
+    "show": "get",
+    "ps": "get pods",
+    "log": "logs",
+    "remove": "delete",
+    "rm": "delete",
+    "restart": "rollout restart",
+    "update": "apply",
+    "whoami": "auth whoami",
+    "can-i": "auth can-i",
+    "ns": "get namespaces",
+}
+
+
+def check_kubectl(words: Sequence[str]) -> None:
+    """Refuse what cannot work.
+
+    Args:
+        words: the words after ``kubectl``.
+
+    Raises:
+        CommandRefused: with the word for the cause and what to write instead.
+    """
+    read = read_kubectl_words(words)
+    _check_fixed_flags(read, words)
+    _check_verb(read, words)
+    _check_terminal(read, words)
+    for flag in read.flags:
+        _check_files(flag, verb=read.verb)
+
+
+def _check_fixed_flags(read: KubectlWords, words: Sequence[str]) -> None:
+    own = _OWN_FLAGS.get(read.verb, frozenset())
+    for flag in read.flags:
+        cause = _FIXED_FLAGS.get(flag.name)
+        if cause is None or flag.name in own or (len(flag.name) == 1) is not flag.is_short:
+            continue
+        raise CommandRefused(
+            "FixedTarget",
+            f"{cause}: {flag} is not available.",
+            instead=f"Write: `kubectl {_without(words, flag=flag)}`",
+        )
+
+
+def _check_verb(read: KubectlWords, words: Sequence[str]) -> None:
+    verb = read.verb
+    if not verb:
+        return
+    if verb not in KUBECTL_VERBS:
+        raise _unknown_verb(verb, words)
+    if _asks_for_help(read):
+        return
+    sub = read.operands[0] if read.operands else ""
+    if verb == "config" and (sub not in _CONFIG_READS or any(flag.name == "raw" for flag in read.flags)):
+        raise CommandRefused(
+            "NotAvailable",
+            "Each command has a kubeconfig of its own, made for it and gone with it.",
+            instead="Name the namespace with -n; ask check_access for who you are and what you may do.",
+        )
+    effect, instead = _UNAVAILABLE.get(verb, ("", ""))
+    if (verb, sub) in _EDITORS:
+        effect, instead = _UNAVAILABLE["edit"]
+    if effect:
+        raise CommandRefused("NotAvailable", f"`kubectl {verb}` {effect}.", instead=f"Instead, {instead}.")
+
+
+def _check_terminal(read: KubectlWords, words: Sequence[str]) -> None:
+    if read.verb not in _TERMINAL_VERBS:
+        return
+    if not any(flag.name in ("t", "tty") and flag.value != "false" for flag in read.flags):
+        return
+    options, rest = _split_at_dashes(words)
+    kept = [word for word in options if word not in ("-it", "-ti", "-t", "--tty", "--tty=true", "-i", "--stdin")]
+    if read.verb != "exec":
+        kept.insert(kept.index(read.verb) + 1, "-i")
+    raise CommandRefused(
+        "NoTerminal",
+        "There is no terminal here: -t cannot work.",
+        instead=f"Write: `kubectl {_quoted([*kept, *rest])}`; text for its input goes into the stdin argument, with -i.",
+    )
+
+
+def _check_files(flag: Flag, *, verb: str) -> None:
+    name, value = flag.name, flag.value or ""
+    if _is(flag, short="f", long="filename") and verb not in _FOLLOW_VERBS and value not in _STDIN_NAMES:
+        what = "an address outside the cluster" if value.startswith(("http://", "https://")) else "a local file"
+        raise _no_files(f"{flag} {value[:80]} is {what}", f"Pass the manifests in it, and write: `kubectl {verb} -f -`")
+    if _is(flag, short="k", long="kustomize"):
+        raise _no_files(
+            f"{flag} builds from a folder", f"Pass the built manifests in it, and write: `kubectl {verb} -f -`"
+        )
+    if name in _CONTENT_FLAGS and value.rpartition("=")[2] not in _STDIN_NAMES:
+        key = "KEY=" if name == "from-file" else ""
+        raise _no_files(f"{flag} reads a local file", f"Pass the text in it, and write: `{flag}={key}/dev/stdin`")
+    form = value.partition("=")[0]
+    if _is(flag, short="o", long="output") and form in _OUTPUT_FILES:
+        raise CommandRefused(
+            "NoFiles",
+            f"-o {form} reads a local file, and there are none here.",
+            instead="Write the template in the command: -o jsonpath='…', go-template='…' or custom-columns='…'.",
+        )
+
+
+def _is(flag: Flag, *, short: str, long: str) -> bool:
+    return flag.name == (short if flag.is_short else long)
+
+
+def _no_files(what: str, instead: str) -> CommandRefused:
+    message = f"{what}, which cannot be reached from here."
+    return CommandRefused("NoFiles", message, instead=f"Use the stdin argument. {instead}")
+
+
+def _unknown_verb(verb: str, words: Sequence[str]) -> CommandRefused:
+    message = f"kubectl has no verb `{verb[:40]}`, and there are no plugins here."
+    rest = list(words)
+    if "kubectl" in rest:  # watch kubectl …, sudo kubectl …, kubectl kubectl …
+        return CommandRefused("UnknownVerb", message, instead=_write(rest[rest.index("kubectl") + 1 :]))
+    at = rest.index(verb)
+    nearest = _KNOWN_ELSEWHERE.get(verb)
+    if nearest is None:
+        nearest = next(iter(difflib.get_close_matches(verb, KUBECTL_VERBS, n=1)), None)
+    if nearest is None:
+        instead = "Start with a verb of kubectl, such as get, describe, logs or apply."
+        return CommandRefused("UnknownVerb", message, instead=instead)
+    return CommandRefused("UnknownVerb", message, instead=_write([*rest[:at], *nearest.split(), *rest[at + 1 :]]))
+
+
+def _write(words: Sequence[str]) -> str:
+    return f"Write: `kubectl {_quoted(words)}`"
+
+
+def _asks_for_help(read: KubectlWords) -> bool:
+    return any(flag.name == "help" or (flag.name == "h" and flag.is_short) for flag in read.flags)
+
+
+def _without(words: Sequence[str], *, flag: Flag) -> str:
+    """The command again, without ``flag`` and the word that is its value."""
+    kept: list[str] = []
+    drop_next = False
+    for word in words:
+        if drop_next:
+            drop_next = False
+            continue
+        name = word.lstrip("-").partition("=")[0].replace("_", "-")
+        if word == "-" or not word.startswith("-") or not _is_written_as(word, name=name, flag=flag):
+            kept.append(word)
+        else:
+            drop_next = not flag.joined and flag.name not in _VALUELESS
+    return _quoted(kept)
+
+
+def _is_written_as(word: str, *, name: str, flag: Flag) -> bool:
+    if flag.is_short:
+        return not word.startswith("--") and flag.name in word
+    return word.startswith("--") and name == flag.name
+
+
+def _split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    at = list(words).index("--") if "--" in words else len(words)
+    return list(words[:at]), list(words[at:])
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return shlex.join(words)

@@ -1,0 +1,105 @@
+"""From a client's text to a pipeline: the tool's CLI first, then text filters or the same CLI again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.commands.kubectl import check_kubectl
+from k8s_mcp_server.commands.tokenizer import tokenize
+from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.execution.binaries import FILTERS
+from k8s_mcp_server.policy.tools import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from k8s_mcp_server.execution.pipeline import Pipeline, Stage
+
+_FILTER_ADVICE: Final = {
+    "cat": "Leave it out; the output comes back as it is.",
+    "less": "Leave it out; the output comes back as it is.",
+    "more": "Leave it out; the output comes back as it is.",
+    "tee": "Leave it out; the output comes back to you.",
+    "egrep": "Write: grep -E",
+    "fgrep": "Write: grep -F",
+    "gawk": "Write: awk",
+    "mawk": "Write: awk",
+    "xargs": "Read the list first, then write the names into a second call; kubectl takes several names at once.",
+    "yq": "Ask for -o json and use jq.",
+    "base64": "Use jq's @base64d, such as jq -r '.data.key | @base64d'.",
+    "tac": "Write: sed '1!G;h;$!d'",
+}
+
+
+def parse_command(command: str, *, cli: Tool) -> Pipeline:
+    """Read a command line.
+
+    Args:
+        command: as the client wrote it; the name of ``cli`` at the start is optional.
+        cli: the tool that was called.
+
+    Returns:
+        A pipeline whose first stage, and every later one that is no filter, is ``cli``. Nothing about access is
+        decided yet.
+
+    Raises:
+        CommandRefused: it cannot be run; says what to write instead.
+    """
+    pipeline = tokenize(command)
+    first, *later = pipeline.stages
+    stages = (_first_stage(first, pipeline=pipeline, cli=cli), *(_later_stage(stage, cli=cli) for stage in later))
+    checks = _checks()
+    for stage in stages:
+        if stage.program == cli and cli in checks:
+            checks[cli](stage.argv[1:])
+    return replace(pipeline, stages=stages)
+
+
+def _checks() -> dict[Tool, Callable[[Sequence[str]], None]]:
+    return {Tool.KUBECTL: check_kubectl}
+
+
+def _first_stage(stage: Stage, *, pipeline: Pipeline, cli: Tool) -> Stage:
+    program = stage.program
+    if program == cli:
+        return stage
+    if program in set(Tool):
+        raise _other_tool(program, cli=cli)
+    if program in ("cat", "echo", "printf"):
+        rest = " | ".join(shlex.join(each.argv) for each in pipeline.stages[1:]) or f"{cli} apply -f -"
+        raise CommandRefused(
+            "UnknownProgram",
+            f"`{program}` cannot make the input here.",
+            instead=f"Pass the text in the stdin argument, and write: `{rest}`",
+        )
+    if program in FILTERS:
+        raise CommandRefused(
+            "UnknownProgram",
+            f"A pipeline starts with {cli}; `{program}` can only follow it.",
+            instead=f"Write: `{cli} … | {shlex.join(stage.argv)}`",
+        )
+    return replace(stage, argv=(cli.value, *stage.argv))
+
+
+def _later_stage(stage: Stage, *, cli: Tool) -> Stage:
+    program = stage.program
+    if program == cli or program in FILTERS:
+        return stage
+    if program in set(Tool):
+        raise _other_tool(program, cli=cli)
+    advice = _FILTER_ADVICE.get(program, "")
+    raise CommandRefused(
+        "UnknownProgram",
+        f"`{program[:40]}` cannot be run here. After a `|` there can be {cli} or one of: {', '.join(FILTERS)}.",
+        instead=advice or "Use one of these, or leave the stage out and work on the output yourself.",
+    )
+
+
+def _other_tool(program: str, *, cli: Tool) -> CommandRefused:
+    return CommandRefused(
+        "WrongTool",
+        f"This tool runs {cli}; a policy allows each CLI on its own.",
+        instead=f"Call execute_{program} for `{program}`.",
+    )

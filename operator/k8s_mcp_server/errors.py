@@ -1,0 +1,35 @@
+"""The one hierarchy of errors that callers of this package may catch.
+
+Each edge (API server, kernel, MCP client, configuration file) wraps what it meets into one of these with ``from``.
+The text of an error is written for the person or agent that gets it; causes go to the log.
+"""
+
+from __future__ import annotations
+
+
+class K8sMcpError(Exception):
+    """Any failure that this service names itself."""
+
+
+class ConfigurationError(K8sMcpError):
+    """The settings cannot be used as they are; the text says what to change."""
+
+
+class Unavailable(K8sMcpError):
+    """Something that a decision or a command needs does not answer now; never an allow, and worth a retry."""
+
+
+class CommandRefused(K8sMcpError):
+    """A command line that is not run.
+
+    Args:
+        reason: stable CamelCase word for machines, such as ``ShellSyntax``.
+        message: what is wrong, in one sentence.
+        instead: what to write or do instead; empty when there is nothing to suggest.
+    """
+
+    def __init__(self, reason: str, message: str, *, instead: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.instead = instead

@@ -1,0 +1,133 @@
+"""Runs pipelines: finds the programs, gives each command its private folder, and always cleans up after it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.execution.processes import uninterrupted
+from k8s_mcp_server.execution.running import RunningPipeline, StagePlan, Surroundings
+from k8s_mcp_server.execution.workdir import Workdir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from k8s_mcp_server.execution.binaries import Binaries
+    from k8s_mcp_server.execution.pipeline import Pipeline, Stage
+    from k8s_mcp_server.execution.result import ApiAccess, Result
+    from k8s_mcp_server.execution.running import ProgressCallback
+    from k8s_mcp_server.execution.sandbox.spawn import Sandbox
+    from k8s_mcp_server.policy.limits import Limits
+
+PROGRESS_SECONDS: Final = 1.0
+
+
+class Executor:
+    """Runs any number of commands at once; they share nothing but what is read-only.
+
+    Args:
+        binaries: the programs of this machine.
+        sandbox: confines each process.
+        runtime_dir: where commands get their folders; exists, is private to this server and on a file system of
+            bounded size.
+        discovery_cache: a folder of kubectl's discovery cache that commands may read and cannot write; None lets
+            each command make its own. May be set later.
+        progress_seconds: how often ``on_progress`` is called.
+    """
+
+    def __init__(
+        self,
+        *,
+        binaries: Binaries,
+        sandbox: Sandbox,
+        runtime_dir: Path,
+        discovery_cache: Path | None = None,
+        progress_seconds: float = PROGRESS_SECONDS,
+    ) -> None:
+        self.binaries = binaries
+        self.discovery_cache = discovery_cache
+        self._sandbox = sandbox
+        self._runtime_dir = runtime_dir
+        self._progress_seconds = progress_seconds
+
+    async def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        access: ApiAccess | None,
+        limits: Limits,
+        stdin: bytes = b"",
+        on_progress: ProgressCallback | None = None,
+    ) -> Result:
+        """Run a pipeline to its end, or to the end that its limits set.
+
+        When the awaiting task is cancelled, all processes are killed and reaped and the folder is removed before
+        the cancellation goes on.
+
+        Args:
+            pipeline: what to run.
+            access: how its CLIs reach the gateway; None gives them no network at all.
+            limits: its time, output and memory.
+            stdin: input of the first stage.
+            on_progress: called now and then while it runs; what it raises ends the command.
+
+        Raises:
+            CommandRefused: a program is not there, or there are two inputs.
+            OSError: a process cannot be started.
+        """
+        plans = tuple(self._plan(stage) for stage in pipeline.stages)
+        text = _only_input(pipeline.stdin, stdin)
+        workdir = Workdir(self._runtime_dir, access=access)
+        running = RunningPipeline(
+            plans,
+            surroundings=Surroundings(
+                sandbox=self._sandbox,
+                workdir=workdir,
+                connect_ports=_ports(access),
+                discovery_cache=self.discovery_cache,
+                limits=limits,
+            ),
+            stdin=text,
+        )
+        try:
+            await running.start()
+            await running.wait(on_progress, progress_seconds=self._progress_seconds)
+        finally:
+            await uninterrupted(_clean_up(running, workdir))
+        return running.result()
+
+    def _plan(self, stage: Stage) -> StagePlan:
+        program = self.binaries.find(stage.program)
+        if program is None:
+            raise CommandRefused("ProgramMissing", f"{stage.program} is not installed in this server.")
+        return StagePlan(stage=stage, program=program, is_cli=self.binaries.is_cli(stage.program))
+
+
+async def _clean_up(running: RunningPipeline, workdir: Workdir) -> None:
+    try:
+        await running.end()
+    finally:
+        await asyncio.to_thread(workdir.remove)
+
+
+def _only_input(heredoc: bytes | None, stdin: bytes) -> bytes:
+    if heredoc is None:
+        return stdin
+    if stdin:
+        raise CommandRefused(
+            "TwoInputs",
+            "The command has a here-document, and the stdin argument has text, too.",
+            instead="Use one of them: leave the here-document out of the command.",
+        )
+    return heredoc
+
+
+def _ports(access: ApiAccess | None) -> tuple[int, ...]:
+    if access is None:
+        return ()
+    port = urlsplit(access.server_url).port
+    if port is None:
+        raise ValueError(f"no port in {access.server_url}")
+    return (port,)

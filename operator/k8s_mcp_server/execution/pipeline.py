@@ -1,0 +1,51 @@
+"""What is to be run: programs joined by pipes, and nothing that a shell would add."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StderrTo(StrEnum):
+    """Where a stage's standard error goes.
+
+    ``capture``: into the result's ``stderr``. ``stdout``: into the pipe (or result) that the stage's standard
+    output would reach, as ``2>&1`` does, even when the output itself is discarded. ``discard``: nowhere.
+    """
+
+    CAPTURE = "capture"
+    STDOUT = "stdout"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One program of a pipeline.
+
+    Args:
+        argv: its words; the first is the program's name, never a path.
+        stderr: where standard error goes.
+        discard_stdout: whether standard output goes nowhere (``>/dev/null``).
+    """
+
+    argv: tuple[str, ...]
+    stderr: StderrTo = StderrTo.CAPTURE
+    discard_stdout: bool = False
+
+    @property
+    def program(self) -> str:
+        """The program's name."""
+        return self.argv[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """Stages, the output of each being the input of the next.
+
+    Args:
+        stages: at least one.
+        stdin: text that the command line itself gave to the first stage (a here-document), or None.
+    """
+
+    stages: tuple[Stage, ...]
+    stdin: bytes | None = None

@@ -1,0 +1,88 @@
+"""What each kind of program may touch: a profile is pure data, made anew for each process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k8s_mcp_server.execution.sandbox.landlock import READ, READ_AND_WRITE_FILE, RUN, USE_FOLDER, FileRule
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.execution.binaries import Program
+
+_DEV_NULL = FileRule(path=Path("/dev/null"), access=READ_AND_WRITE_FILE)
+_TIME_ZONES = (
+    FileRule(path=Path("/etc/localtime"), access=READ),
+    FileRule(path=Path("/usr/share/zoneinfo"), access=READ),
+)
+_LOADER_CACHE = FileRule(path=Path("/etc/ld.so.cache"), access=READ)
+_LOCALES = FileRule(path=Path("/usr/lib/locale"), access=READ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a process may touch.
+
+    Args:
+        files: the only files that it may open or execute.
+        network: whether it may have TCP sockets.
+        connect_ports: the only TCP ports that it may connect to.
+    """
+
+    files: tuple[FileRule, ...]
+    network: bool = False
+    connect_ports: tuple[int, ...] = ()
+
+
+def cli_profile(
+    program: Program,
+    *,
+    read: tuple[Path, ...],
+    write: tuple[Path, ...],
+    connect_ports: tuple[int, ...],
+) -> Profile:
+    """A bundled CLI: executes nothing but itself, sees its own command's files, connects to the gateway.
+
+    Args:
+        program: the CLI; statically linked, so it needs no libraries.
+        read: its kubeconfig and the like.
+        write: its home.
+        connect_ports: the gateway's port, or none.
+    """
+    return Profile(
+        files=(
+            *_run(program),
+            _DEV_NULL,
+            *_TIME_ZONES,
+            *(FileRule(path=path, access=READ) for path in read),
+            *(FileRule(path=path, access=USE_FOLDER) for path in write),
+        ),
+        network=bool(connect_ports),
+        connect_ports=connect_ports,
+    )
+
+
+def filter_profile(program: Program, *, write: tuple[Path, ...] = ()) -> Profile:
+    """A text filter: its own binary and libraries, no other files, no network.
+
+    Args:
+        program: the filter.
+        write: a private folder, for ``sort``.
+    """
+    return Profile(
+        files=(
+            *_run(program),
+            _DEV_NULL,
+            _LOADER_CACHE,
+            _LOCALES,
+            *_TIME_ZONES,
+            *(FileRule(path=path, access=USE_FOLDER) for path in write),
+        )
+    )
+
+
+def _run(program: Program) -> tuple[FileRule, ...]:
+    loader = (FileRule(path=program.loader, access=RUN),) if program.loader else ()
+    libraries = (FileRule(path=path, access=READ) for path in program.libraries)
+    return (FileRule(path=program.path, access=RUN), *loader, *libraries)

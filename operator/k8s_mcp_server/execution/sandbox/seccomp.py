@@ -1,0 +1,152 @@
+"""The seccomp filter: system calls that no bundled CLI and no filter needs, and that Landlock does not see.
+
+Landlock's port rules alone can be bypassed: MPTCP sockets, TCP fast open (``MSG_FASTOPEN`` connects without the
+connect hook), ``listen`` without ``bind``, UDP, netlink and vsock (landlock-lsm/linux issues 15, 41, 54). It also
+leaves alone what one process may do to another of the same user through ``prlimit``, ``setpriority`` or
+``sched_setaffinity``, and to the owner's files through ``chmod``.
+
+The filter refuses with EPERM, so that programs print an ordinary error; a call of a foreign architecture kills the
+process. Filters are classic BPF over ``struct seccomp_data`` (seccomp(2)).
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import signal
+import socket
+import struct
+from ctypes import addressof, create_string_buffer
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.execution.sandbox import kernel
+from k8s_mcp_server.execution.sandbox.syscalls import ARCHITECTURES, SYSCALLS, X86_64
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.execution.sandbox.syscalls import Architecture
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+_ALLOW, _KILL = 0x7FFF0000, 0x80000000
+_EPERM, _ENOSYS = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGUMENTS = 0, 4, 16
+_X32_BIT = 0x40000000
+_SECCOMP_MODE_FILTER = 2
+
+_MSG_FASTOPEN = 0x20000000
+_SOCK_TYPE_MASK = 0xF
+_CLONE_THREAD = 0x00010000
+_CLONE_NEW_NAMESPACE = 0x7E020000
+_CLONE_VFORK = 0x00004000 | 0x00000100 | signal.SIGCHLD  # what vfork() is on an architecture without that call
+
+# Decided by their arguments below; all other names in SYSCALLS are refused as they are.
+_BY_ARGUMENTS: Final = frozenset({"socket", "sendto", "sendmsg", "clone", "clone3", "prlimit64"})
+
+Instruction = tuple[int, int, int, int]
+
+
+def build_filter(*, network: bool, architecture: Architecture | None = None) -> bytes:
+    """The filter's program.
+
+    Args:
+        network: whether TCP sockets (IPv4 and IPv6, protocol 0 or TCP) may be made at all.
+        architecture: whose numbers to use; by default this machine's.
+
+    Raises:
+        OSError: ENOSYS on an architecture that has no table here.
+    """
+    architecture = architecture or ARCHITECTURES.get(platform.machine())
+    if architecture is None:
+        raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
+    program = _foreign_calls(architecture)
+    for name in SYSCALLS:
+        number = architecture.number(name)
+        if number is not None and name not in _BY_ARGUMENTS:
+            program += _when(number, [_end(_EPERM)])
+    program += _processes(architecture)
+    program += _sockets(architecture, network=network)
+    program.append(_end(_ALLOW))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def restrict_this_thread(program: bytes) -> None:
+    """Install the filter for the calling thread and all that it starts, for good. ``no_new_privs`` must be set.
+
+    Raises:
+        OSError: the kernel has no seccomp filters.
+    """
+    buffer = create_string_buffer(program, len(program))
+    header = struct.pack("=HxxxxxxQ", len(program) // 8, addressof(buffer))
+    kernel.prctl(kernel.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header)
+
+
+def _foreign_calls(architecture: Architecture) -> list[Instruction]:
+    program = [_load(_OFFSET_ARCH), (_EQUAL, 1, 0, architecture.audit_arch), _end(_KILL), _load(_OFFSET_NUMBER)]
+    if architecture is X86_64:
+        program += [(_AT_LEAST, 0, 1, _X32_BIT), _end(_KILL)]
+    return program
+
+
+def _processes(architecture: Architecture) -> list[Instruction]:
+    clone, clone3, prlimit = (_known(architecture, name) for name in ("clone", "clone3", "prlimit64"))
+    # Threads yes, processes no. vfork stays possible, because the server itself needs it to start the program.
+    vfork = [] if architecture is X86_64 else [(_EQUAL, 0, 1, _CLONE_VFORK), _end(_ALLOW)]
+    thread = [(_ANY_BIT, 0, 1, _CLONE_THREAD), _end(_ALLOW)]
+    namespace = [(_ANY_BIT, 0, 1, _CLONE_NEW_NAMESPACE), _end(_EPERM)]
+    return [
+        *_when(clone, [_argument(0), *namespace, *thread, *vfork, _end(_EPERM)]),
+        *_when(clone3, [_end(_ENOSYS)]),  # its flags are in memory; C libraries fall back to clone
+        *_when(prlimit, [_argument(0), (_EQUAL, 1, 0, 0), _end(_EPERM), _end(_ALLOW)]),  # 0 is the caller
+    ]
+
+
+def _sockets(architecture: Architecture, *, network: bool) -> list[Instruction]:
+    make, to, message = (_known(architecture, name) for name in ("socket", "sendto", "sendmsg"))
+    if not network:
+        return _when(make, [_end(_EPERM)])
+    fast_open = [(_ANY_BIT, 0, 1, _MSG_FASTOPEN), _end(_EPERM), _end(_ALLOW)]
+    return [
+        *_when(to, [_argument(3), *fast_open]),
+        *_when(message, [_argument(2), *fast_open]),
+        *_when(
+            make,
+            [
+                _argument(0),
+                (_EQUAL, 2, 0, socket.AF_INET),
+                (_EQUAL, 1, 0, socket.AF_INET6),
+                _end(_EPERM),
+                _argument(1),
+                (_AND, 0, 0, _SOCK_TYPE_MASK),
+                (_EQUAL, 1, 0, socket.SOCK_STREAM),
+                _end(_EPERM),
+                _argument(2),
+                (_EQUAL, 1, 0, 0),
+                (_EQUAL, 0, 1, socket.IPPROTO_TCP),
+                _end(_ALLOW),
+                _end(_EPERM),
+            ],
+        ),
+    ]
+
+
+def _when(number: int, block: list[Instruction]) -> list[Instruction]:
+    """``block``, entered only for the call ``number``; it must return on every way through it."""
+    return [(_EQUAL, 0, len(block), number), *block]
+
+
+def _load(offset: int) -> Instruction:
+    return (_LOAD, 0, 0, offset)
+
+
+def _argument(index: int) -> Instruction:
+    return _load(_OFFSET_ARGUMENTS + 8 * index)  # the low half: the kernel reads these arguments as 32 bits
+
+
+def _end(action: int) -> Instruction:
+    return (_RETURN, 0, 0, action)
+
+
+def _known(architecture: Architecture, name: str) -> int:
+    number = architecture.number(name)
+    if number is None:
+        raise KeyError(name)
+    return number

@@ -1,0 +1,234 @@
+"""One request's way through the gateway: whose is it, what does it ask, may it, and what became of it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.gateway.forwarding import DecidedRequest, Forwarder
+from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
+from k8s_mcp_server.gateway.outgoing import Attribution
+from k8s_mcp_server.gateway.permissions import required_requests
+from k8s_mcp_server.gateway.requestinfo import UnresolvableRequest, request_info
+from k8s_mcp_server.gateway.response import ResponseWriter
+from k8s_mcp_server.gateway.status import Refusal, forbidden
+from k8s_mcp_server.gateway.target import Target, TargetRefused, parse_target
+from k8s_mcp_server.gateway.tokenrequest import is_token_request, read_audiences
+from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, Verdict
+from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.gateway.authorize import Authorizer
+    from k8s_mcp_server.gateway.front import FrontConnection
+    from k8s_mcp_server.gateway.session import CommandSession, Sessions
+    from k8s_mcp_server.gateway.stream import ByteStream
+    from k8s_mcp_server.policy.request import RequestInfo
+    from k8s_mcp_server.telemetry.metrics import Metrics
+
+_NOBODY: Final = Client(username="")
+_LONGEST_RECORDED_TARGET: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What every exchange uses.
+
+    Args:
+        service_account: our own username, which forwarded requests act as.
+    """
+
+    sessions: Sessions
+    authorizer: Authorizer
+    forwarder: Forwarder
+    metrics: Metrics
+    audit: AuditLog
+    service_account: str
+
+
+class _Refused(Exception):
+    """The request ends here with an answer of our own."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(slots=True, kw_only=True)
+class _CurrentCut:
+    """The cut as the newest decision has it."""
+
+    newest: ListCut
+
+    def allows(self, *, namespace: str, name: str) -> bool:
+        return self.newest.allows(namespace=namespace, name=name)
+
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        services: what it uses.
+        connection: the client's.
+        head: of the request.
+        body: of the request, still arriving.
+    """
+
+    def __init__(self, services: Services, *, connection: FrontConnection, head: RequestHead, body: ByteStream) -> None:
+        self._services = services
+        self._connection = connection
+        self._head = head
+        self._body = body
+        self._session: CommandSession | None = None
+        self._info: RequestInfo | None = None
+        self._required: tuple[RequestInfo, ...] = ()
+        self._decision = malformed("The request was not understood.")
+        self._cut: _CurrentCut | None = None
+        self._audit_id = str(uuid.uuid4())
+        self._started = time.monotonic()
+        self._writer = ResponseWriter(connection, keep_alive=head.keep_alive)
+
+    async def serve(self) -> None:
+        """Answer the request and record it.
+
+        Raises:
+            ConnectionResetError: the client is gone.
+        """
+        try:
+            session = self._authenticate()
+            target, info = self._understand()
+            info = await self._decide(session, info)
+            await self._forward(session, target, info)
+        except _Refused as refused:
+            self._refuse(refused.refusal)
+        except HeadRefused as error:  # the body, read while the request was being served
+            self._decision = malformed(error.message)
+            self._refuse(Refusal(code=error.status, message=error.message))
+        finally:
+            self._end()
+
+    def revalidate(self) -> None:
+        """Decide again; end the request, in the middle of its answer if need be, when it may not go on as it is."""
+        session = self._session
+        if session is None or not self._required or not self._decision.allowed:
+            return
+        decision = self._services.authorizer.decide(self._required, client=session.client, tool=session.tool)
+        if decision.verdict is not self._decision.verdict:
+            if not decision.allowed:
+                self._decision = decision
+                session.count(decision)
+            self._connection.abort()
+        elif self._cut is not None and decision.cut is not None:
+            self._cut.newest = decision.cut
+
+    def _authenticate(self) -> CommandSession:
+        session = self._services.sessions.find(self._head.bearer_token)
+        bound = self._connection.session
+        if session is None or (bound is not None and bound is not session):
+            self._connection.close_after_response = True
+            self._decision = malformed("The token is not that of a running command.")
+            raise _Refused(Refusal(code=401, message=self._decision.message))
+        self._connection.session = session
+        session.connections.add(self._connection)
+        session.in_flight.add(self)
+        self._session = session
+        return session
+
+    def _understand(self) -> tuple[Target, RequestInfo]:
+        try:
+            target = parse_target(self._head.target)
+            info = request_info(self._head.method, target.path, target.query)
+        except (TargetRefused, UnresolvableRequest) as error:
+            self._deny(malformed(f"The request is refused: {error}."))
+            raise _Refused(Refusal(code=400, message=self._decision.message)) from error
+        info = replace(info, upgrade=bool(self._head.upgrade))
+        self._info = info
+        if info.upgrade and not info.subresource:
+            self._deny(malformed("Only a subresource's connection can be upgraded."))
+            raise _Refused(Refusal(code=400, message=self._decision.message))
+        return target, info
+
+    async def _decide(self, session: CommandSession, info: RequestInfo) -> RequestInfo:
+        content_type = self._head.headers.get("content-type")
+        if is_token_request(info):
+            audiences = read_audiences(await self._whole_body(), content_type=content_type)
+            self._info = info = replace(info, audiences=audiences)
+        required = required_requests(info, method=self._head.method, content_type=content_type)
+        decision = await self._services.authorizer.authorize(required, client=session.client, tool=session.tool)
+        if not decision.allowed:
+            self._deny(decision)
+            raise _Refused(forbidden(decision, info))
+        self._required, self._decision = required, decision
+        session.count(decision)
+        return info
+
+    async def _forward(self, session: CommandSession, target: Target, info: RequestInfo) -> None:
+        if self._decision.cut is not None:
+            self._cut = _CurrentCut(newest=self._decision.cut)
+        elif self._decision.verdict is Verdict.FILTERED:
+            raise _Refused(Refusal(code=502, message="The answer cannot be cut to what you may see."))
+        request = DecidedRequest(
+            head=self._head,
+            target=target,
+            info=info,
+            body=self._body if self._head.has_body else None,
+            attribution=Attribution(
+                service_account=self._services.service_account,
+                client=session.client.username,
+                command_id=session.command_id,
+                audit_id=self._audit_id,
+            ),
+            cut=self._cut,
+        )
+        await self._services.forwarder.forward(request, writer=self._writer, connection=self._connection)
+
+    async def _whole_body(self) -> bytes:
+        """The body, read ahead of its forwarding; the front limits its size."""
+        if self._head.expects_continue and not self._body.finished:
+            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        parts = []
+        while data := await self._body.read():
+            parts.append(data)
+        body = b"".join(parts)
+        self._body.unread(body)
+        return body
+
+    def _deny(self, decision: Decision) -> None:
+        self._decision = decision
+        if self._session is not None:
+            self._session.count(decision)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if self._writer.started:
+            self._connection.abort()
+            return
+        if self._head.expects_continue and not self._body.finished:
+            self._connection.close_after_response = True  # whether the client still sends the body is its choice
+        self._writer.refuse(refusal, audit_id=self._audit_id)
+
+    def _end(self) -> None:
+        if self._session is not None:
+            self._session.in_flight.discard(self)
+        services, decision = self._services, self._decision
+        services.metrics.decision(verdict=decision.verdict.value, reason=decision.reason.value)
+        services.audit.request(
+            RequestRecord(
+                command_id=self._session.command_id if self._session else "",
+                audit_id=self._audit_id,
+                client=self._session.client if self._session else _NOBODY,
+                tool=self._session.tool.value if self._session else "",
+                method=self._head.method,
+                request=self._info,
+                target=self._head.target[:_LONGEST_RECORDED_TARGET],
+                decision=decision,
+                status=self._writer.status,
+                duration_seconds=time.monotonic() - self._started,
+            )
+        )
+
+
+def malformed(message: str) -> Decision:
+    """The decision about what is no request that could be decided."""
+    return Decision(verdict=Verdict.DENY, reason=Reason.MALFORMED_REQUEST, message=message)

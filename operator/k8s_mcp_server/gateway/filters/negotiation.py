@@ -1,0 +1,39 @@
+"""Requests whose answer will be cut: ask for the one encoding that is filtered, and for what the filter needs to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.gateway.requestinfo import first
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.gateway.head import Headers
+    from k8s_mcp_server.gateway.target import Target
+
+_JSON: Final = "application/json"
+_PARAMETERS: Final = frozenset({"as", "g", "v", "q"})
+
+
+def json_only(headers: Headers) -> dict[str, str]:
+    """Header fields to replace so that the answer is plain JSON: no protobuf, CBOR or YAML, no compression, no 304."""
+    ranges = [item.strip() for value in headers.all("accept") for item in value.split(",")]
+    return {
+        "accept": ", ".join(item for item in ranges if _is_plain_json(item)) or _JSON,
+        "accept-encoding": "",
+        "if-none-match": "",
+    }
+
+
+def with_metadata(target: Target) -> Target:
+    """The target, changed so that Table rows carry their object's metadata and watch events stay on one line."""
+    target = target.without("pretty")
+    if (first(target.query, "includeObject") or "Metadata") not in {"Metadata", "Object"}:
+        return target.with_parameter("includeObject", "Metadata")
+    return target
+
+
+def _is_plain_json(media_range: str) -> bool:
+    media_type, *parameters = (part.strip() for part in media_range.split(";"))
+    return media_type.lower() == _JSON and all(
+        parameter.partition("=")[0].lower() in _PARAMETERS for parameter in parameters
+    )

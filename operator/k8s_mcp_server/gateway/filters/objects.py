@@ -1,0 +1,106 @@
+"""The parts of lists, Tables and watch events that decide whether an object may pass. Everything else stays bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from k8s_mcp_server.gateway.filters.errors import Unfilterable
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.policy.decision import ListCut
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    namespace: str = ""
+
+
+class _Object(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _Row(msgspec.Struct):
+    object: _Object
+
+
+Fields = dict[str, msgspec.Raw]
+_FIELDS: Final = msgspec.json.Decoder(Fields)
+_ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_OBJECT: Final = msgspec.json.Decoder(_Object)
+_ROW: Final = msgspec.json.Decoder(_Row)
+_STRING: Final = msgspec.json.Decoder(str)
+
+
+def read_fields(data: bytes | msgspec.Raw) -> Fields:
+    """An object's fields, their values undecoded.
+
+    Raises:
+        Unfilterable: it is no JSON object.
+    """
+    try:
+        return _FIELDS.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unfilterable("the answer is no JSON object") from error
+
+
+def read_string(fields: Fields, key: str) -> str:
+    """A field's text, empty when the field is missing.
+
+    Raises:
+        Unfilterable: it is no string.
+    """
+    try:
+        return _STRING.decode(fields[key]) if key in fields else ""
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unfilterable(f"the field {key} is no string") from error
+
+
+def keep_items(items: msgspec.Raw, cut: ListCut) -> bytes:
+    """The JSON array with the objects that the cut lets pass.
+
+    Raises:
+        Unfilterable: it is no array, or an object has no readable name.
+    """
+    if bytes(items) == b"null":
+        return b"null"
+    try:
+        kept = [item for item in _ARRAY.decode(items) if _allows(cut, _OBJECT.decode(item).metadata)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unfilterable("an object's metadata cannot be read") from error
+    return b"[" + b",".join(kept) + b"]"
+
+
+def keep_rows(rows: msgspec.Raw, cut: ListCut) -> bytes:
+    """As ``keep_items``, for the rows of a Table, whose metadata is in ``object``."""
+    if bytes(rows) == b"null":
+        return b"null"
+    try:
+        kept = [row for row in _ARRAY.decode(rows) if _allows(cut, _ROW.decode(row).object.metadata)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unfilterable("a row's metadata cannot be read") from error
+    return b"[" + b",".join(kept) + b"]"
+
+
+def allows_object(data: bytes | msgspec.Raw, cut: ListCut) -> bool:
+    """Whether one object may pass.
+
+    Raises:
+        Unfilterable: it has no readable name.
+    """
+    try:
+        return _allows(cut, _OBJECT.decode(data).metadata)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unfilterable("an object's metadata cannot be read") from error
+
+
+def write_fields(fields: dict[str, bytes]) -> bytes:
+    """The JSON object of these fields."""
+    return b"{" + b",".join(msgspec.json.encode(key) + b":" + value for key, value in fields.items()) + b"}"
+
+
+def _allows(cut: ListCut, metadata: _Metadata) -> bool:
+    if not metadata.name:
+        raise Unfilterable("an object has no name")
+    return cut.allows(namespace=metadata.namespace, name=metadata.name)

@@ -1,0 +1,194 @@
+"""A decided request's way to the API server and back, and honest words when that fails."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.errors import Unavailable
+from k8s_mcp_server.gateway.answer import relay, relay_list, relay_watch
+from k8s_mcp_server.gateway.filters.continuation import ContinueSealer, NotOurs
+from k8s_mcp_server.gateway.filters.errors import Unfilterable
+from k8s_mcp_server.gateway.filters.negotiation import json_only, with_metadata
+from k8s_mcp_server.gateway.filters.watches import WatchFilter
+from k8s_mcp_server.gateway.forward import CredentialsRefused, Outgoing, UpstreamSlow, send
+from k8s_mcp_server.gateway.outgoing import Attribution, encode_head
+from k8s_mcp_server.gateway.permissions import is_long_running
+from k8s_mcp_server.gateway.requestinfo import first
+from k8s_mcp_server.gateway.splice import splice
+from k8s_mcp_server.gateway.status import Refusal
+from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamBroken, UpstreamConnection, UpstreamPool
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.cluster.connection import ApiServer
+    from k8s_mcp_server.gateway.front import FrontConnection
+    from k8s_mcp_server.gateway.head import RequestHead
+    from k8s_mcp_server.gateway.response import ResponseWriter
+    from k8s_mcp_server.gateway.stream import ByteStream
+    from k8s_mcp_server.gateway.target import Target
+    from k8s_mcp_server.policy.decision import ListCut
+    from k8s_mcp_server.policy.request import RequestInfo
+    from k8s_mcp_server.telemetry.metrics import Metrics
+
+_SWITCHING_PROTOCOLS: Final = 101
+_FAILURES: Final = (Unavailable, UpstreamBroken, UpstreamSlow, CredentialsRefused, Unfilterable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedRequest:
+    """A request that may be forwarded.
+
+    Args:
+        head: as received.
+        target: as understood.
+        info: what was decided on.
+        body: the client's body; None without one.
+        attribution: who asks.
+        cut: which objects of the answer may be seen; None for all.
+    """
+
+    head: RequestHead
+    target: Target
+    info: RequestInfo
+    body: ByteStream | None
+    attribution: Attribution
+    cut: ListCut | None
+
+
+class Forwarder:
+    """Forwards decided requests to one API server.
+
+    Args:
+        api_server: where it is and our token.
+        pool: connections to it.
+        metrics: counts what was sent.
+    """
+
+    def __init__(self, *, api_server: ApiServer, pool: UpstreamPool, metrics: Metrics) -> None:
+        self._api_server = api_server
+        self._pool = pool
+        self._metrics = metrics
+        self._sealer = ContinueSealer()
+
+    async def forward(self, request: DecidedRequest, *, writer: ResponseWriter, connection: FrontConnection) -> None:
+        """Forward the request and pass the answer on; a failure becomes a ``Status``, or a broken connection once an answer has begun.
+
+        Raises:
+            HeadRefused: the client's body turned out to be malformed; nothing was answered.
+            ConnectionResetError: the client is gone.
+        """
+        try:
+            target = self._open_continue(request)
+            await self._forward(request, target, writer=writer, connection=connection)
+        except NotOurs:
+            writer.refuse(_EXPIRED, audit_id=request.attribution.audit_id)
+        except _FAILURES as error:
+            if writer.started:
+                connection.abort()
+            else:
+                writer.refuse(_failure(error, request), audit_id=request.attribution.audit_id)
+
+    async def _forward(
+        self, request: DecidedRequest, target: Target, *, writer: ResponseWriter, connection: FrontConnection
+    ) -> None:
+        overrides: dict[str, str] = {}
+        if request.cut is not None:
+            overrides = json_only(request.head.headers)
+            target = with_metadata(target)
+        content_length = (
+            None
+            if request.body is not None and request.head.content_length is None
+            else (request.head.content_length or 0)
+        )
+        encode = partial(
+            encode_head,
+            request.head,
+            target=target,
+            overrides=overrides,
+            content_length=content_length,
+            attribution=request.attribution,
+            api_server=self._api_server,
+        )
+        if request.head.expects_continue and request.body is not None and not request.body.finished:
+            connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        outgoing = Outgoing(
+            head=encode,
+            body=request.body,
+            chunked=content_length is None,
+            replayable=request.head.method == "GET" and not request.head.upgrade,
+            may_take_long=is_long_running(request.info),
+            own_401=request.info.subresource != "proxy",
+        )
+        upstream, response = await self._send(outgoing, method=request.head.method)
+        try:
+            await self._answer(request, upstream, response, writer=writer, connection=connection)
+        except BaseException:
+            upstream.abort()
+            raise
+        self._pool.release(upstream)
+
+    async def _send(self, outgoing: Outgoing, *, method: str) -> tuple[UpstreamConnection, ResponseHead]:
+        started, code = time.monotonic(), 0
+        try:
+            upstream, response = await send(outgoing, self._pool)
+            code = response.status
+        finally:
+            self._metrics.upstream_request(method=method, code=code, seconds=time.monotonic() - started)
+        return upstream, response
+
+    async def _answer(
+        self,
+        request: DecidedRequest,
+        upstream: UpstreamConnection,
+        response: ResponseHead,
+        *,
+        writer: ResponseWriter,
+        connection: FrontConnection,
+    ) -> None:
+        if response.status == _SWITCHING_PROTOCOLS:
+            if not request.head.upgrade:
+                raise UpstreamBroken("the API server switched protocols unasked")
+            writer.start_upgrade(response.headers)
+            await splice(connection, upstream)
+        elif request.cut is None:
+            await relay(upstream, response, writer)
+        elif request.info.verb == "watch":
+            await relay_watch(upstream, response, writer, events=WatchFilter(request.cut))
+        else:
+            seal = partial(self._sealer.seal, command_id=request.attribution.command_id, path=request.target.path)
+            await relay_list(upstream, response, writer, cut=request.cut, seal=seal)
+
+    def _open_continue(self, request: DecidedRequest) -> Target:
+        token = first(request.target.query, "continue")
+        if not token or (request.cut is None and not self._sealer.is_sealed(token)):
+            return request.target
+        opened = self._sealer.open(token, command_id=request.attribution.command_id, path=request.target.path)
+        return request.target.with_parameter("continue", opened)
+
+
+_EXPIRED: Final = Refusal(
+    code=410,
+    message="The continue token is not one of this command's for this list. Start the list again without one.",
+)
+
+
+def _failure(error: Exception, request: DecidedRequest) -> Refusal:
+    text = str(error)
+    if isinstance(error, Unavailable):
+        return Refusal(code=503, message=f"Nothing was done: {text}. Try again in a moment.")
+    if isinstance(error, CredentialsRefused):
+        return Refusal(code=503, message=f"Nothing was done: {text}. The operator of this service must look.")
+    if isinstance(error, Unfilterable):
+        return Refusal(
+            code=502,
+            message=f"The answer could not be cut to what you may see ({text}), so it is withheld. Ask for one namespace.",
+        )
+    code = 504 if isinstance(error, UpstreamSlow) else 502
+    if request.head.method == "GET":
+        return Refusal(code=code, message=f"{text}. Nothing was changed; try again.".capitalize())
+    return Refusal(
+        code=code,
+        message=f"{text}. Whether the change was made is not known: look before you repeat it.".capitalize(),
+    )

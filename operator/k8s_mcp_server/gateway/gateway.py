@@ -1,0 +1,166 @@
+"""The gateway as the rest of the service sees it: a port, a certificate, and a token for each command."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+from k8s_mcp_server.gateway.exchange import Exchange, Services, malformed
+from k8s_mcp_server.gateway.forwarding import Forwarder
+from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
+from k8s_mcp_server.gateway.response import ResponseWriter
+from k8s_mcp_server.gateway.session import CommandSession, Sessions
+from k8s_mcp_server.gateway.status import Refusal
+from k8s_mcp_server.gateway.tls import LOOPBACK, server_context
+from k8s_mcp_server.gateway.upstream import UpstreamLimits, UpstreamPool
+from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.cluster.connection import ApiServer
+    from k8s_mcp_server.gateway.authorize import Authorizer
+    from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
+    from k8s_mcp_server.gateway.stream import ByteStream
+    from k8s_mcp_server.policy.tools import Tool
+    from k8s_mcp_server.telemetry.metrics import Metrics
+
+MOST_CONNECTIONS = 1024
+
+
+class Gateway:
+    """The loopback listener through which every command reaches the API server.
+
+    Args:
+        api_server: what is behind it.
+        authorizer: decides each request.
+        metrics: counts decisions and forwarded requests.
+        audit: gets a record of each request.
+        service_account: our own username (``system:serviceaccount:<namespace>:<name>``), which forwarded requests impersonate.
+        front_limits: of the commands' connections.
+        upstream_limits: of the API server's.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_server: ApiServer,
+        authorizer: Authorizer,
+        metrics: Metrics,
+        audit: AuditLog,
+        service_account: str,
+        front_limits: FrontLimits | None = None,
+        upstream_limits: UpstreamLimits | None = None,
+    ) -> None:
+        self._pool = UpstreamPool(api_server, limits=upstream_limits or UpstreamLimits())
+        self._sessions = Sessions()
+        self._services = Services(
+            sessions=self._sessions,
+            authorizer=authorizer,
+            forwarder=Forwarder(api_server=api_server, pool=self._pool, metrics=metrics),
+            metrics=metrics,
+            audit=audit,
+            service_account=service_account,
+        )
+        self._limits = front_limits or FrontLimits()
+        self._connections: set[FrontConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._ca_pem = ""
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1; the same for the life of the process."""
+        return self._port
+
+    @property
+    def ca_pem(self) -> str:
+        """The certificate that the gateway's own is verified with."""
+        return self._ca_pem
+
+    async def start(self) -> None:
+        """Listen, with a new certificate.
+
+        Raises:
+            OSError: the loopback address cannot be bound.
+        """
+        context, self._ca_pem = server_context()
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection,
+            LOOPBACK,
+            0,
+            ssl=context,
+            ssl_handshake_timeout=self._limits.head_seconds,
+            ssl_shutdown_timeout=1,
+            backlog=256,
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """End every connection and stop listening."""
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._connections):
+            connection.abort()
+        self._pool.close()
+        if self._server is not None:
+            await self._server.wait_closed()
+            self._server = None
+
+    def open(self, *, client: Client, tool: Tool, command_id: str) -> CommandSession:
+        """A token for one command, valid until its session is closed."""
+        session = CommandSession(client=client, tool=tool, command_id=command_id)
+        self._sessions.add(session)
+        return session
+
+    async def close_session(self, session: CommandSession) -> None:
+        """Make the command's token invalid and break its connections, whatever they are doing."""
+        self._sessions.remove(session)
+
+    def revalidate(self) -> None:
+        """Decide every request again that is being served; call it when the policies may have changed."""
+        for session in self._sessions:
+            for exchange in tuple(session.in_flight):
+                exchange.revalidate()
+
+    # The handler of the connections (front.py)
+
+    async def handle(self, head: RequestHead, body: ByteStream, connection: FrontConnection) -> None:
+        """Serve one request."""
+        await Exchange(self._services, connection=connection, head=head, body=body).serve()
+
+    async def refuse(self, error: HeadRefused, connection: FrontConnection) -> None:
+        """Answer what is no request with a 4xx, and record it."""
+        decision = malformed(error.message)
+        writer = ResponseWriter(connection, keep_alive=False)
+        writer.refuse(Refusal(code=error.status, message=f"The request is refused: {error.message}."))
+        session = connection.session
+        if session is not None:
+            session.count(decision)
+        self._services.metrics.decision(verdict=decision.verdict.value, reason=decision.reason.value)
+        self._services.audit.request(
+            RequestRecord(
+                command_id=session.command_id if session else "",
+                audit_id=str(uuid.uuid4()),
+                client=session.client if session else Client(username=""),
+                tool=session.tool.value if session else "",
+                method="",
+                request=None,
+                target="",
+                decision=decision,
+                status=writer.status,
+                duration_seconds=0.0,
+            )
+        )
+
+    def _connection(self) -> FrontConnection:
+        return FrontConnection(handler=self, limits=self._limits, accept=self._opened, closed=self._closed)
+
+    def _opened(self, connection: FrontConnection) -> bool:
+        self._connections.add(connection)
+        return len(self._connections) <= MOST_CONNECTIONS
+
+    def _closed(self, connection: FrontConnection) -> None:
+        self._connections.discard(connection)
+        if connection.session is not None:
+            connection.session.connections.discard(connection)

@@ -1,0 +1,99 @@
+"""The head of the request that the API server gets: written by us, from an allow list."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.cluster.connection import ApiServer
+    from k8s_mcp_server.gateway.head import RequestHead
+    from k8s_mcp_server.gateway.target import Target
+
+EXTRA_KEY: Final = "k8s-mcp.io/client"
+_LONGEST_USER_AGENT: Final = 256
+_PRINTABLE: Final = "".join(set(string.punctuation) - {"%"})
+
+# What a CLI may say for itself. Never: Authorization, Impersonate-*, X-Remote-*, X-Forwarded-*, Audit-ID, Cookie, and all that
+# nobody has thought of yet.
+_FORWARDED: Final = frozenset(
+    {
+        "accept", "accept-encoding", "content-type", "if-match", "if-none-match", "sec-websocket-extensions",
+        "sec-websocket-key", "sec-websocket-protocol", "sec-websocket-version", "x-stream-protocol-version",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Whom the API server's audit log, webhooks and admission policies see.
+
+    The request acts as our own ServiceAccount, by impersonating it, which leaves our rights as they are and lets us add the
+    client as an extra field. The groups of a ServiceAccount follow from its name, so none are sent
+    (k8s.io/apiserver/pkg/endpoints/filters/impersonation/impersonation.go).
+
+    Args:
+        service_account: our own username, ``system:serviceaccount:<namespace>:<name>``.
+        client: the client's username.
+        command_id: joins all requests of a command.
+        audit_id: joins our record with the API server's audit event.
+    """
+
+    service_account: str
+    client: str
+    command_id: str
+    audit_id: str
+
+    def fields(self, user_agent: str) -> list[tuple[str, str]]:
+        """Header fields that carry it; the client comes first in the user agent, so that no length can push it out."""
+        client = quote(self.client, safe=_PRINTABLE)
+        agent = f"{client} command/{self.command_id} {user_agent}".strip()[:_LONGEST_USER_AGENT]
+        return [
+            ("Impersonate-User", self.service_account),
+            (f"Impersonate-Extra-{quote(EXTRA_KEY, safe='')}", client),
+            ("User-Agent", agent),
+            ("Audit-ID", self.audit_id),
+        ]
+
+
+def encode_head(
+    head: RequestHead,
+    *,
+    target: Target,
+    overrides: dict[str, str],
+    content_length: int | None,
+    attribution: Attribution,
+    api_server: ApiServer,
+) -> bytes:
+    """The bytes of the forwarded request's head.
+
+    Args:
+        head: what the client sent.
+        target: what was decided on.
+        overrides: forwarded header fields to replace; an empty value drops the field.
+        content_length: of the body that follows; None for chunked, 0 for none.
+        attribution: who asks.
+        api_server: gives Host and the token.
+
+    Raises:
+        Unavailable: the service's own token cannot be read.
+    """
+    fields = [("Host", _host(api_server)), ("Authorization", f"Bearer {api_server.token()}")]
+    fields += attribution.fields(head.headers.get("user-agent"))
+    fields += [(name, value) for name, value in head.headers if name in _FORWARDED and name not in overrides]
+    fields += [(name, value) for name, value in overrides.items() if value]
+    if head.upgrade:
+        fields += [("Connection", "Upgrade"), ("Upgrade", head.headers.get("upgrade"))]
+    if content_length is None:
+        fields.append(("Transfer-Encoding", "chunked"))
+    elif content_length or head.method in {"POST", "PUT", "PATCH"}:
+        fields.append(("Content-Length", str(content_length)))
+    lines = [f"{head.method} {target.encode()} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "", ""]
+    return "\r\n".join(lines).encode("ascii")
+
+
+def _host(api_server: ApiServer) -> str:
+    host = f"[{api_server.host}]" if ":" in api_server.host else api_server.host
+    return f"{host}:{api_server.port}"

@@ -1,0 +1,78 @@
+"""As much of the protobuf wire format as reading one field of a small message takes (protobuf.dev/programming-guides/encoding)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_VARINT: Final = 0
+_FIXED64: Final = 1
+_LENGTH_DELIMITED: Final = 2
+_FIXED32: Final = 5
+_LONGEST_VARINT: Final = 10
+KUBERNETES_MAGIC: Final = b"k8s\0"
+_UNKNOWN_RAW: Final = 2
+
+
+class Unreadable(ValueError):
+    """The bytes are no message that this reader knows."""
+
+
+def messages(data: bytes, field: int) -> Iterator[bytes]:
+    """The length-delimited values of a field, every occurrence.
+
+    Raises:
+        Unreadable: the bytes are no message, or the field has another wire type.
+    """
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        number, wire_type = tag >> 3, tag & 7
+        value, position = _skip(data, position, wire_type)
+        if number == field:
+            if wire_type != _LENGTH_DELIMITED:
+                raise Unreadable("a field has an unexpected type")
+            yield value
+
+
+def unwrap(data: bytes) -> bytes:
+    """The object inside of the ``runtime.Unknown`` envelope of Kubernetes' protobuf encoding.
+
+    Source: k8s.io/apimachinery/pkg/runtime/serializer/protobuf/doc.go.
+
+    Raises:
+        Unreadable: it is no envelope, or holds more than one object.
+    """
+    if not data.startswith(KUBERNETES_MAGIC):
+        raise Unreadable("no Kubernetes protobuf envelope")
+    raw = list(messages(data[len(KUBERNETES_MAGIC) :], _UNKNOWN_RAW))
+    if len(raw) != 1:
+        raise Unreadable("an envelope holds exactly one object")
+    return raw[0]
+
+
+def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:
+    if wire_type == _VARINT:
+        _, end = _varint(data, position)
+        return b"", end
+    if wire_type == _LENGTH_DELIMITED:
+        length, position = _varint(data, position)
+    elif wire_type in {_FIXED64, _FIXED32}:
+        length = 8 if wire_type == _FIXED64 else 4
+    else:
+        raise Unreadable("an unknown wire type")
+    end = position + length
+    if end > len(data):
+        raise Unreadable("a field is longer than its message")
+    return data[position:end], end
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for index, byte in enumerate(data[position : position + _LONGEST_VARINT]):
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, position + index + 1
+    raise Unreadable("an unfinished number")

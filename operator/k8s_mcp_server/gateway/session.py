@@ -1,0 +1,107 @@
+"""One command's access: the token that its process holds, whose command it is, and what it asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from k8s_mcp_server.policy.decision import Decision, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k8s_mcp_server.policy.identity import Client
+    from k8s_mcp_server.policy.tools import Tool
+
+_TOKEN_BYTES: Final = 32
+_MOST_DENIALS: Final = 20
+
+
+class Abortable(Protocol):
+    """A connection, which ends at once when its command does."""
+
+    def abort(self) -> None:
+        """End now."""
+
+
+class InFlight(Protocol):
+    """A request that is being served."""
+
+    def revalidate(self) -> None:
+        """Decide again, and end it if it is no longer allowed as it runs."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class CommandSession:
+    """The credential and the account of one running command.
+
+    Args:
+        token: worthless outside of this process, and inside of it once the command has ended.
+        requests_allowed: requests forwarded as they were.
+        requests_filtered: lists and watches that were cut to the policy.
+        requests_denied: requests that were not forwarded.
+        denials: the messages of the first twenty denials, each once, in order.
+        policies: names of the policies whose rules decided, in order of first use.
+        connections: open connections, which end with the session.
+        in_flight: requests being served, which end when the policy takes them back.
+    """
+
+    command_id: str
+    client: Client
+    tool: Tool
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), repr=False)
+    requests_allowed: int = 0
+    requests_filtered: int = 0
+    requests_denied: int = 0
+    denials: list[str] = field(default_factory=list)
+    policies: dict[str, None] = field(default_factory=dict)
+    connections: set[Abortable] = field(default_factory=set, repr=False)
+    in_flight: set[InFlight] = field(default_factory=set, repr=False)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether any answer that the command saw was cut to its policy."""
+        return self.requests_filtered > 0
+
+    def count(self, decision: Decision) -> None:
+        """Add one decided request to the account."""
+        if decision.matched is not None:
+            self.policies[decision.matched.policy] = None
+        if decision.verdict is Verdict.EXACT:
+            self.requests_allowed += 1
+        elif decision.verdict is Verdict.FILTERED:
+            self.requests_filtered += 1
+        else:
+            self.requests_denied += 1
+            if decision.message not in self.denials and len(self.denials) < _MOST_DENIALS:
+                self.denials.append(decision.message)
+
+
+class Sessions:
+    """The sessions of the commands that run now, found by their token."""
+
+    def __init__(self) -> None:
+        self._by_digest: dict[bytes, CommandSession] = {}
+
+    def add(self, session: CommandSession) -> None:
+        """Make the session's token valid."""
+        self._by_digest[_digest(session.token)] = session
+
+    def find(self, token: str) -> CommandSession | None:
+        """The session of that token, or None. Looked up by digest: the time taken says nothing about any token."""
+        return self._by_digest.get(_digest(token))
+
+    def remove(self, session: CommandSession) -> None:
+        """Make the token invalid and end everything that the command still has open."""
+        self._by_digest.pop(_digest(session.token), None)
+        for connection in tuple(session.connections):
+            connection.abort()
+
+    def __iter__(self) -> Iterator[CommandSession]:
+        return iter(tuple(self._by_digest.values()))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -1,0 +1,216 @@
+"""What a client may do, all together: the answer to "who am I here, and what is mine?".
+
+Shows a client only its own policies, and of the cluster only the namespaces that its rules reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from k8s_mcp_server.policy.compile import CompiledPolicy, PolicyState
+from k8s_mcp_server.policy.limits import Limits, effective_limits
+from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, Urls, reach
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.policy.case import DecisionContext
+    from k8s_mcp_server.policy.compile import Policy
+    from k8s_mcp_server.policy.rules import Rule
+
+MAX_NAMESPACES_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleAccess:
+    """One rule or deny.
+
+    Args:
+        where: its scope as the policy states it.
+        namespaces: those it reaches now, at most `MAX_NAMESPACES_SHOWN`; empty for other scopes and for denies.
+        namespace_count: how many it reaches.
+    """
+
+    name: str
+    where: str
+    namespaces: tuple[str, ...] = ()
+    namespace_count: int = 0
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    resource_names: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+    allow_privileged_workloads: bool = False
+
+    def __str__(self) -> str:
+        about = ""
+        if self.resources:
+            groups = ", ".join(group or '""' for group in self.api_groups)
+            about = f" {', '.join(self.resources)} ({'group' if len(self.api_groups) == 1 else 'groups'} {groups})"
+        named = f" named {', '.join(self.resource_names)}" if self.resource_names else ""
+        return f"{self.name}: {', '.join(self.verbs)}{about}{named}, {self.where}{self._reached()}"
+
+    def _reached(self) -> str:
+        if not self.namespaces:
+            return ""
+        more = self.namespace_count - len(self.namespaces)
+        return f" [now: {', '.join(self.namespaces)}{f' and {more} more' if more else ''}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyAccess:
+    """One policy that names the client. ``expires_at`` is RFC 3339, empty when it does not expire."""
+
+    name: str
+    description: str
+    state: PolicyState
+    blocks: bool
+    tools: tuple[str, ...] = ()
+    expires_at: str = ""
+    reason: str = ""
+    rules: tuple[RuleAccess, ...] = ()
+    denies: tuple[RuleAccess, ...] = ()
+
+    def lines(self) -> Iterable[str]:
+        """The policy as text, one thing on each line."""
+        tools = f", tools: {', '.join(self.tools)}" if self.tools else ""
+        expiry = f", until {self.expires_at}" if self.expires_at and self.state is PolicyState.ACTIVE else ""
+        yield f"Policy {self.name}: {_STATES[self.state]}{tools}{expiry}"
+        if self.description:
+            yield f"  {self.description}"
+        if self.blocks:
+            yield "  It refuses you everything."
+        yield from (f"  may {rule}" for rule in self.rules)
+        yield from (f"  never {rule}" for rule in self.denies)
+
+
+_STATES = {
+    PolicyState.ACTIVE: "active",
+    PolicyState.SUSPENDED: "suspended, its rules give nothing",
+    PolicyState.EXPIRED: "expired, its rules give nothing",
+    PolicyState.INVALID: "invalid, it gives nothing until it is mended",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Everything that the policies say about a client now.
+
+    Args:
+        problem: why nothing at all is allowed now; empty when rules count.
+        limits: in force over all policies and the server's defaults.
+    """
+
+    username: str
+    groups: tuple[str, ...]
+    problem: str
+    policies: tuple[PolicyAccess, ...]
+    limits: Limits
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, ready for JSON."""
+        return asdict(self)
+
+    def render(self) -> str:
+        """As text for people and agents."""
+        lines = [f"You are {self.username}."]
+        if self.groups:
+            lines.append(f"Groups: {', '.join(self.groups)}")
+        if self.problem:
+            lines.append(self.problem)
+        for policy in self.policies:
+            lines += ["", *policy.lines()]
+        if self.policies:
+            lines += ["", _render_limits(self.limits), _ALWAYS]
+        return "\n".join(lines)
+
+
+_ALWAYS = (
+    "Lists are cut to what you may see. Sensitive resources, such as Secrets and pods/exec, are given only by a rule "
+    "that names them; denies win over rules."
+)
+
+
+def effective_access(context: DecisionContext, *, defaults: Limits | None = None) -> Access:
+    """What the policies that name the context's client say, with namespaces as they are in its snapshot.
+
+    Args:
+        context: its ``tool`` does not matter; each policy shows its own tools.
+        defaults: the server's limits where no policy states any.
+    """
+    policies = context.snapshot.policies_for(context.client)
+    return Access(
+        username=context.client.username,
+        groups=tuple(sorted(context.client.groups)),
+        problem=_problem(context, policies),
+        policies=tuple(_show_policy(policy, context) for policy in policies),
+        limits=effective_limits(policies, defaults=defaults or Limits()),
+    )
+
+
+def reached_namespaces(rules: Iterable[Rule], context: DecisionContext) -> tuple[str, ...]:
+    """The namespaces of the snapshot that any of the rules reaches, sorted."""
+    known, environment = context.snapshot.namespaces, context.environment
+    scopes = [rule.scope for rule in rules if isinstance(rule.scope, NamespaceNames | NamespaceLabels)]
+    return tuple(
+        name
+        for name in sorted(known)
+        if any(reach(scope, name, known=known, environment=environment) is Reach.INSIDE for scope in scopes)
+    )
+
+
+def _problem(context: DecisionContext, policies: tuple[Policy, ...]) -> str:
+    limit = context.environment.max_snapshot_age
+    if not context.snapshot_age <= limit:
+        return f"Nothing is allowed now: policies and namespaces have not been confirmed for {limit:g} s."
+    if not policies:
+        return "No access policy names you, so nothing is allowed. Give the line above to whoever writes the policies."
+    refusing = context.snapshot.client_policies(context.client).refusing
+    if refusing:
+        return f"Nothing is allowed now: refused by policy {', '.join(policy.name for policy in refusing)}."
+    if not any(policy.state(now=context.now) is PolicyState.ACTIVE for policy in policies):
+        return "Nothing is allowed now: no policy that names you is active."
+    return ""
+
+
+def _show_policy(policy: Policy, context: DecisionContext) -> PolicyAccess:
+    blocks = policy in context.snapshot.client_policies(context.client).refusing
+    state = policy.state(now=context.now)
+    denies = tuple(_show_rule(deny, namespaces=()) for deny in policy.denies)
+    if not isinstance(policy, CompiledPolicy):
+        return PolicyAccess(name=policy.name, description=policy.description, state=state, blocks=blocks, denies=denies)
+    return PolicyAccess(
+        name=policy.name,
+        description=policy.description,
+        state=state,
+        blocks=blocks,
+        tools=tuple(sorted(policy.tools)),
+        expires_at=_timestamp(policy.expires_at),
+        reason=policy.reason,
+        rules=tuple(_show_rule(rule, namespaces=reached_namespaces([rule], context)) for rule in policy.rules),
+        denies=denies,
+    )
+
+
+def _show_rule(rule: Rule, *, namespaces: tuple[str, ...]) -> RuleAccess:
+    names = rule.resource_names
+    return RuleAccess(
+        name=rule.name,
+        where=str(rule.scope) if isinstance(rule.scope, Urls) else f"in {rule.scope}",
+        namespaces=namespaces[:MAX_NAMESPACES_SHOWN],
+        namespace_count=len(namespaces),
+        api_groups=tuple(sorted(rule.groups)),
+        resources=tuple(sorted(rule.resources)),
+        resource_names=names.texts if names else (),
+        verbs=tuple(sorted(rule.verbs)),
+        allow_privileged_workloads=rule.allow_privileged_workloads,
+    )
+
+
+def _timestamp(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""
+
+
+def _render_limits(limits: Limits) -> str:
+    values: Mapping[str, int] = asdict(limits)
+    return "Limits: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())

@@ -1,0 +1,261 @@
+"""The decision: one request of one client, answered from one snapshot, in the order that the specification gives.
+
+Pure: the same arguments give the same answer, whatever the order of policies. Each step either answers or leaves the
+request to the next; what no step allows is denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from k8s_mcp_server.policy import explain
+from k8s_mcp_server.policy.case import Case, DecisionContext, allow, allow_cut, reference, refusal
+from k8s_mcp_server.policy.catalog import Scope
+from k8s_mcp_server.policy.cuts import NamespaceCut, ObjectCut
+from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, RuleRef
+from k8s_mcp_server.policy.matching import Fit, Question, deny_takes, rule_gives
+from k8s_mcp_server.policy.nearest import nearest
+from k8s_mcp_server.policy.refuse import refuse, why_inactive
+from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, deny_reaches
+from k8s_mcp_server.policy.sensitive import why_never
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.policy.request import RequestInfo
+    from k8s_mcp_server.policy.rules import Rule
+
+__all__ = ["DecisionContext", "decide"]
+
+Step: TypeAlias = Callable[[Case], Decision | None]
+
+_DISCOVERY_PATHS = frozenset({"/api", "/apis", "/openapi/v2", "/openapi/v3", "/version"})
+_DISCOVERY_PREFIXES = ("/api/", "/apis/", "/openapi/v3/")
+
+
+def decide(request: RequestInfo, context: DecisionContext) -> Decision:
+    """Whether the client may make the request with the tool, and why."""
+    case = Case.of(request, context)
+    decision = _judge(case)
+    if decision is not None:
+        return decision
+    return refuse(case, nearest=nearest(case, allows=partial(_allows, context=context)))
+
+
+def _judge(case: Case) -> Decision | None:
+    """What the first step says that says anything; None when nothing allows the request."""
+    for step in _STEPS:
+        decision = step(case)
+        if decision is not None:
+            return decision
+    return None
+
+
+def _allows(request: RequestInfo, *, context: DecisionContext) -> bool:
+    decision = _judge(Case.of(request, context))
+    return decision is not None and decision.allowed
+
+
+def _check_freshness(case: Case) -> Decision | None:
+    age, limit = case.context.snapshot_age, case.context.environment.max_snapshot_age
+    if age <= limit:
+        return None
+    return refusal(Reason.SNAPSHOT_STALE, explain.stale(age, limit=limit))
+
+
+def _check_named(case: Case) -> Decision | None:
+    if case.policies.named:
+        return None
+    return refusal(Reason.NO_POLICY, explain.no_policy(case.context.client))
+
+
+def _check_blocked(case: Case) -> Decision | None:
+    """Order, 1: ``block``, and invalid policies that may hold a deny."""
+    refusing = case.policies.refusing
+    if not refusing:
+        return None
+    blocking = tuple(policy for policy in refusing if policy.block)
+    reason = Reason.BLOCKED if blocking else Reason.POLICY_INVALID
+    shown = blocking or refusing
+    message = explain.refusing(case.context.client, shown, reason=reason)
+    return refusal(reason, message, matched=reference(shown[0], rule=""))
+
+
+def _check_never(case: Case) -> Decision | None:
+    """What no policy can give."""
+    request, environment = case.request, case.context.environment
+    if not request.is_resource_request:
+        return None
+    if environment.own_namespace in (request.namespace, _namespace_object(request)):
+        why, reason = "this service's own namespace is out of reach for everyone", Reason.OWN_NAMESPACE
+    else:
+        why, reason = why_never(request, environment), Reason.NEVER_ALLOWED
+    return refusal(reason, explain.never(case.context.client, request, why=why)) if why else None
+
+
+def _find_scope(case: Case) -> Decision | None:
+    """What discovery says about the resource; a request that does not fit its scope has no meaning."""
+    request, context = case.request, case.context
+    if not request.verb:
+        return refusal(Reason.MALFORMED_REQUEST, explain.malformed(context.client, request))
+    if not request.is_resource_request:
+        return None
+    scope = context.catalog.scope_of(group=request.api_group, resource=request.resource)
+    if scope is None:
+        return refusal(Reason.UNKNOWN_RESOURCE, explain.unknown_resource(context.client, request))
+    case.question = Question.of(
+        request, scope=scope, known=context.snapshot.namespaces, environment=context.environment
+    )
+    if _is_misplaced(case.question):
+        return refusal(Reason.MALFORMED_REQUEST, explain.malformed(context.client, request))
+    return None
+
+
+def _check_denies(case: Case) -> Decision | None:
+    """Order, 2: any deny of any policy that names the client. What takes part of a list is kept for the cut."""
+    for policy, deny in case.policies.denies:
+        if case.question is None:
+            taken = Fit.WHOLE if deny.is_about_path(case.request) else None
+        else:
+            taken = deny_takes(deny, case.question)
+        if taken is Fit.WHOLE and _would_tell_labels(case, deny):
+            continue  # no rule reaches this namespace, so it is refused below, and in words that do not tell its labels
+        if taken is Fit.WHOLE:
+            message = explain.denied(case.context.client, case.request, policy, rule=deny.name)
+            return refusal(Reason.DENIED_BY_RULE, message, matched=reference(policy, rule=deny.name))
+        if taken is Fit.PART:
+            case.narrowing.append(deny)
+    return None
+
+
+def _would_tell_labels(case: Case, deny: Rule) -> bool:
+    """Whether naming the deny would tell a client about the labels of a namespace that it cannot see."""
+    question = case.question
+    if question is None or question.scope is not Scope.NAMESPACED or not isinstance(deny.scope, NamespaceLabels):
+        return False
+    return bool(case.request.namespace) and case.rule_in(case.request.namespace) is None
+
+
+def _check_active(case: Case) -> Decision | None:
+    """Some policy must count for this command before anything is given, discovery included."""
+    if case.giving:
+        return None
+    return why_inactive(case)
+
+
+def _allow_discovery(case: Case) -> Decision | None:
+    request = case.request
+    if request.is_resource_request or request.verb != "get":
+        return None
+    if request.path not in _DISCOVERY_PATHS and not request.path.startswith(_DISCOVERY_PREFIXES):
+        return None
+    return allow(None, reason=Reason.ALWAYS_ALLOWED, message="Everyone with a policy may read this.")
+
+
+def _allow_path(case: Case) -> Decision | None:
+    if case.question is not None:
+        return None
+    for policy, rule in case.rules():
+        if rule.is_about_path(case.request):
+            return allow(reference(policy, rule=rule.name))
+    return None
+
+
+def _allow_by_rules(case: Case) -> Decision | None:
+    """Order, 3: a rule gives it."""
+    question = case.question
+    if question is None:
+        return None
+    found = [(policy, rule, fit) for policy, rule in case.rules() if isinstance(fit := rule_gives(rule, question), Fit)]
+    if not found:
+        return None
+    whole = next(((policy, rule) for policy, rule, fit in found if fit is Fit.WHOLE), None)
+    policy, rule = whole or found[0][:2]
+    if whole and not case.narrowing:
+        return allow(reference(policy, rule=rule.name))
+    cut = ObjectCut(
+        rules=tuple(rule for _, rule, _ in found),
+        denies=tuple(case.narrowing),
+        known=question.known,
+        environment=question.environment,
+    )
+    return _cut(case, cut, matched=reference(policy, rule=rule.name))
+
+
+def _allow_namespace_list(case: Case) -> Decision | None:
+    """Namespaces themselves are listed as far as the client may see them."""
+    question = case.question
+    if question is None or not question.is_namespace_list:
+        return None
+    giving = [(policy, rule) for policy, rule in case.rules() if isinstance(rule_gives(rule, question), Fit)]
+    names = [rule.resource_names for _, rule in giving]
+
+    def visible(name: str) -> bool:
+        if name == question.environment.own_namespace or any(_hides(item, name, question) for item in case.narrowing):
+            return False
+        listed = any(item is None or item.matches(name) for item in names)
+        return listed or case.rule_in(name) is not None
+
+    if giving:
+        policy, rule = giving[0]
+        return _cut(case, NamespaceCut(visible=visible), matched=reference(policy, rule=rule.name))
+    matched = case.first_namespace_rule()
+    if matched is None:
+        return None
+    return _cut(case, NamespaceCut(visible=visible), matched=matched, reason=Reason.NAMESPACE_VISIBLE)
+
+
+def _hides(narrowing: Rule, name: str, question: Question) -> bool:
+    """Whether a deny that takes part of the list of namespaces takes this one."""
+    if narrowing.resource_names is not None and not narrowing.resource_names.matches(name):
+        return False
+    scope = narrowing.scope
+    if isinstance(scope, NamespaceNames | NamespaceLabels):
+        return deny_reaches(scope, name, known=question.known)
+    return True
+
+
+def _allow_visible_namespace(case: Case) -> Decision | None:
+    """The object ``namespaces/X`` is readable where the client has any rule in X."""
+    request = case.request
+    name = _namespace_object(request)
+    if request.verb != "get" or request.subresource or not name:
+        return None
+    matched = case.rule_in(name)
+    return allow(matched, reason=Reason.NAMESPACE_VISIBLE) if matched else None
+
+
+def _cut(case: Case, cut: ListCut, *, matched: RuleRef, reason: Reason = Reason.ALLOWED_BY_RULE) -> Decision:
+    """Allow a list that is cut, unless nobody could cut it."""
+    if case.request.upgrade:
+        return refusal(Reason.NOT_ALLOWED, explain.uncuttable(case.context.client, case.request))
+    return allow_cut(cut, matched=matched, reason=reason)
+
+
+def _namespace_object(request: RequestInfo) -> str:
+    """The name of the namespace that is itself the object asked for; empty for anything else."""
+    return request.name if request.resource == "namespaces" and not request.api_group else ""
+
+
+def _is_misplaced(question: Question) -> bool:
+    """Whether the request is not where its resource lives: such a path names nothing that the API serves."""
+    request = question.request
+    if question.scope is Scope.NAMESPACED:
+        return not request.namespace and not question.is_collection_read
+    return bool(request.namespace) and not (question.is_about_namespaces and request.namespace == request.name)
+
+
+_STEPS: tuple[Step, ...] = (
+    _check_freshness,
+    _check_named,
+    _check_blocked,
+    _check_never,
+    _find_scope,
+    _check_denies,
+    _check_active,
+    _allow_discovery,
+    _allow_path,
+    _allow_namespace_list,
+    _allow_by_rules,
+    _allow_visible_namespace,
+)

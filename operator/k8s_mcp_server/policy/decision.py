@@ -1,0 +1,84 @@
+"""The answer to one request: allowed, allowed when cut, or denied, and always why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Verdict(StrEnum):
+    """``exact``: forwarded as it is; ``filtered``: a list or watch cut to the policy; ``deny``: not forwarded."""
+
+    EXACT = "exact"
+    FILTERED = "filtered"
+    DENY = "deny"
+
+
+class Reason(StrEnum):
+    """Why a request was decided as it was: a closed set, fit for a metric's label."""
+
+    ALLOWED_BY_RULE = "AllowedByRule"
+    ALWAYS_ALLOWED = "AlwaysAllowed"  # discovery, version, OpenAPI, reviews about oneself
+    NAMESPACE_VISIBLE = "NamespaceVisible"  # the object namespaces/X, where the client has any rule in X
+    NO_POLICY = "NoPolicy"
+    BLOCKED = "Blocked"
+    POLICY_INVALID = "PolicyInvalid"
+    POLICY_SUSPENDED = "PolicySuspended"
+    POLICY_EXPIRED = "PolicyExpired"
+    TOOL_NOT_ALLOWED = "ToolNotAllowed"
+    DENIED_BY_RULE = "DeniedByRule"
+    NOT_ALLOWED = "NotAllowed"
+    SENSITIVE_NOT_NAMED = "SensitiveNotNamed"
+    NEVER_ALLOWED = "NeverAllowed"
+    PROTECTED_NAMESPACE = "ProtectedNamespace"
+    OWN_NAMESPACE = "OwnNamespace"
+    UNKNOWN_NAMESPACE = "UnknownNamespace"
+    UNKNOWN_RESOURCE = "UnknownResource"
+    PRIVILEGED_WORKLOAD = "PrivilegedWorkload"
+    SNAPSHOT_STALE = "SnapshotStale"
+    MALFORMED_REQUEST = "MalformedRequest"
+    ERROR = "Error"
+
+
+class ListCut(Protocol):
+    """Which objects of a list or watch the client may see."""
+
+    def allows(self, *, namespace: str, name: str) -> bool:
+        """Whether the object may reach the client; ``namespace`` is empty for cluster-scoped objects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleRef:
+    """The policy, at the version that was decided from, and the rule in it that decided."""
+
+    policy: str
+    uid: str
+    resource_version: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The answer to one request.
+
+    Args:
+        verdict: what may happen.
+        reason: the stable word for why.
+        message: one or two sentences for the client; names nothing that the client could not see.
+        matched: the rule that allowed or denied, None when no rule did.
+        nearest: for a denial, the nearest things that are allowed, such as ``get pods in team-a``; may be empty.
+        cut: for ``filtered``, which objects may be seen; None otherwise.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    message: str = ""
+    matched: RuleRef | None = None
+    nearest: tuple[str, ...] = ()
+    cut: ListCut | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request may be forwarded (exactly or to be cut)."""
+        return self.verdict is not Verdict.DENY

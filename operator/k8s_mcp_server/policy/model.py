@@ -1,0 +1,202 @@
+"""The reader of an ``McpAccessPolicy``: what ``crds/`` declares, as pydantic models.
+
+The CRD is the source of the schema; a test compares it with these models field by field. The API server has already
+checked an object against the CRD when we read it. It is checked again because the CRD may be older or newer than this
+server, and what is not understood must not grant. Nothing here has a meaning yet: `compile` gives it one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from k8s_mcp_server.policy.quantity import parse_bytes, parse_duration
+
+READING_VERBS = frozenset({"get", "list", "watch"})
+RESERVED_SUBJECTS = frozenset({"system:authenticated", "system:unauthenticated", "system:masters"})
+MEMORY_BOUNDS = (64 * 2**20, 16 * 2**30)
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+NAMESPACE_PATTERN = r"^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$"
+LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+API_GROUP = r"^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
+RESOURCE = r"^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)(/([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?))?$"
+RESOURCE_NAME = r"^[^/%\x00-\x20\x7f]+$"
+VERB = r"^([*]|[a-z]+)$"
+URL = r"^/[^*?#%\x00-\x20\x7f]*[*]?$"
+TEXT = r"^[^\x00-\x1f\x7f]*$"
+DURATION = r"^([1-9][0-9]{0,4}(h|m|s)){1,3}$"
+TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+QUANTITY = r"^[1-9][0-9]{0,14}(Ki|Mi|Gi|k|M|G)?$"
+
+Description = Annotated[str, Field(max_length=512, pattern=TEXT)]
+RuleName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+NamespacePattern = Annotated[str, Field(min_length=1, max_length=63, pattern=NAMESPACE_PATTERN)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
+ApiGroup = Annotated[str, Field(max_length=253, pattern=API_GROUP)]
+ResourcePattern = Annotated[str, Field(min_length=1, max_length=253, pattern=RESOURCE)]
+ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=RESOURCE_NAME)]
+Verb = Annotated[str, Field(min_length=1, max_length=63, pattern=VERB)]
+UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
+UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
+SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
+Quantity = Annotated[str, Field(min_length=1, max_length=20, pattern=QUANTITY)]
+
+
+class _Strict(BaseModel):
+    """Nothing is coerced, nothing unknown is accepted, nothing changes after reading."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+    )
+
+
+class SubjectModel(_Strict):
+    """One way to name a client."""
+
+    kind: Literal["User", "Group", "ServiceAccount"]
+    name: SubjectName
+    namespace: NamespaceName | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.kind == "ServiceAccount") != (self.namespace is not None):
+            raise ValueError("a ServiceAccount needs a namespace; a User or Group has none")
+        if self.kind == "ServiceAccount" and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", self.name):
+            raise ValueError("a ServiceAccount is named exactly")
+        if not re.fullmatch(r"[^*]+[*]?", self.name):
+            raise ValueError("a name may end in *, after at least one other character; * is allowed nowhere else")
+        if self.name in RESERVED_SUBJECTS:
+            raise ValueError(f"{self.name} is no subject: it would name everybody")
+        return self
+
+
+class SelectorRequirement(_Strict):
+    """One expression of a label selector, as in Kubernetes."""
+
+    key: LabelKey
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: Annotated[tuple[LabelValue, ...], Field(strict=False, max_length=64)] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.operator in {"In", "NotIn"}) != bool(self.values):
+            raise ValueError("values are needed for In and NotIn, and not allowed for Exists and DoesNotExist")
+        return self
+
+
+class NamespaceSelectorModel(_Strict):
+    """Labels of namespaces; every term must hold, and there is at least one."""
+
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=16)] | None = None
+    match_expressions: (
+        Annotated[tuple[SelectorRequirement, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.match_labels is None and self.match_expressions is None:
+            raise ValueError("an empty namespaceSelector selects nothing: state matchLabels or matchExpressions")
+        return self
+
+
+class DenyRuleModel(_Strict):
+    """What requests a rule is about: one scope, and RBAC's fields."""
+
+    name: RuleName | None = None
+    namespaces: Annotated[tuple[NamespacePattern, ...], Field(strict=False, min_length=1, max_length=128)] | None = None
+    namespace_selector: NamespaceSelectorModel | None = None
+    cluster_scoped: Literal[True] | None = None
+    non_resource_urls: UrlPatterns | None = Field(default=None, alias="nonResourceURLs")
+    api_groups: Annotated[tuple[ApiGroup, ...], Field(strict=False, min_length=1, max_length=64)] | None = None
+    resources: Annotated[tuple[ResourcePattern, ...], Field(strict=False, min_length=1, max_length=128)] | None = None
+    resource_names: Annotated[tuple[ResourceName, ...], Field(strict=False, max_length=128)] | None = None
+    verbs: Annotated[tuple[Verb, ...], Field(strict=False, min_length=1, max_length=32)]
+
+    @model_validator(mode="after")
+    def _check_scope(self) -> Self:
+        scopes = (self.namespaces, self.namespace_selector, self.cluster_scoped, self.non_resource_urls)
+        if sum(scope is not None for scope in scopes) != 1:
+            raise ValueError("state exactly one of namespaces, namespaceSelector, clusterScoped, nonResourceURLs")
+        has_resources = self.api_groups is not None and self.resources is not None
+        if self.non_resource_urls is None and not has_resources:
+            raise ValueError("apiGroups and resources are needed, unless the rule is about nonResourceURLs")
+        about_resources = (self.api_groups, self.resources, self.resource_names)
+        if self.non_resource_urls is not None and any(item is not None for item in about_resources):
+            raise ValueError("nonResourceURLs goes with verbs only: no apiGroups, resources or resourceNames")
+        return self
+
+
+class RuleModel(DenyRuleModel):
+    """A rule that allows."""
+
+    allow_privileged_workloads: bool = False
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        if self.api_groups and "*" in self.api_groups and not READING_VERBS.issuperset(self.verbs):
+            raise ValueError('apiGroups ["*"] is allowed only with the verbs get, list and watch')
+        return self
+
+
+class LimitsModel(_Strict):
+    """What one client may use."""
+
+    timeout_seconds: Annotated[int, Field(ge=1, le=3600)] | None = None
+    output_bytes: Annotated[int, Field(ge=1000, le=10_000_000)] | None = None
+    memory_bytes: int | Quantity | None = None
+    concurrent_commands: Annotated[int, Field(ge=1, le=100)] | None = None
+    commands_per_minute: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+    @field_validator("memory_bytes")
+    @classmethod
+    def _check_memory(cls, value: int | str | None) -> int | str | None:
+        low, high = MEMORY_BOUNDS
+        if value is not None and not low <= parse_bytes(value) <= high:
+            raise ValueError("memoryBytes must be between 64Mi and 16Gi")
+        return value
+
+
+class SpecModel(_Strict):
+    """``spec`` of an McpAccessPolicy."""
+
+    description: Description = ""
+    subjects: Annotated[tuple[SubjectModel, ...], Field(strict=False, min_length=1, max_length=64)]
+    tools: Annotated[tuple[Literal["kubectl"], ...], Field(strict=False, min_length=1, max_length=4)] = ("kubectl",)
+    rules: Annotated[tuple[RuleModel, ...], Field(strict=False, max_length=64)] = ()
+    deny: Annotated[tuple[DenyRuleModel, ...], Field(strict=False, max_length=64)] = ()
+    suspend: bool = False
+    block: bool = False
+    expires_at: Annotated[str, Field(max_length=35, pattern=TIMESTAMP)] | None = None
+    expires_after: Annotated[str, Field(max_length=18, pattern=DURATION)] | None = None
+    reason: Annotated[str, Field(max_length=256, pattern=TEXT)] = ""
+    limits: LimitsModel = LimitsModel()
+
+    @field_validator("expires_at", "expires_after")
+    @classmethod
+    def _check_time(cls, value: str | None, info: Any) -> str | None:
+        if value is not None:
+            (datetime.fromisoformat if info.field_name == "expires_at" else parse_duration)(value)
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.expires_at is not None and self.expires_after is not None:
+            raise ValueError("state expiresAt or expiresAfter, not both")
+        for rules in (self.rules, self.deny):
+            names = [rule.name for rule in rules if rule.name is not None]
+            if len(names) != len(set(names)):
+                raise ValueError("rule names are used once")
+        return self

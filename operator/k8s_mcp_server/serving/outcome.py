@@ -1,0 +1,111 @@
+"""How a command that ran has ended, in the words of a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from k8s_mcp_server.execution.result import KilledFor
+from k8s_mcp_server.serving.result import CommandResult, Status
+from k8s_mcp_server.serving.text import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8s_mcp_server.execution.result import Result
+    from k8s_mcp_server.policy.limits import Limits
+
+# Twice in the answer (see `result`), and both together below the 1 MiB that clients take as one server-sent event.
+_STDOUT_JSON_BYTES: Final = 400_000
+_STDERR_JSON_BYTES: Final = 100_000
+_DENIALS_SHOWN: Final = 5
+_ASK_FOR_LESS: Final = (
+    "ask for less: one namespace, a name, -l or --field-selector, -o name or custom-columns, --tail for logs, or a "
+    "pipe into head, grep or jq"
+)
+_KILLED: Final = {
+    KilledFor.OUTPUT: ("OutputLimit", "ended: it wrote more than its output limit"),
+    KilledFor.DISK: ("DiskLimit", "ended: it wrote more to its working directory than it may"),
+    KilledFor.CPU: ("CpuLimit", "ended: it used more processor time than it may"),
+    KilledFor.MEMORY: ("MemoryLimit", "ended: it used more memory than it may"),
+}
+
+
+class Requests(Protocol):
+    """What the gateway saw of a command's requests."""
+
+    @property
+    def requests_denied(self) -> int:
+        """How many were denied."""
+
+    @property
+    def filtered(self) -> bool:
+        """Whether an answer was cut to the policy."""
+
+    @property
+    def denials(self) -> Sequence[str]:
+        """What was said about the denied ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The identity and limits of a command that ran."""
+
+    command_id: str
+    cluster: str
+    limits: Limits
+    timeout_clamped: bool
+
+
+def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult:
+    """The result for the client: status, output made safe to read, and what policy did to it."""
+    most = run.limits.output_bytes
+    stdout = safe_text(result.stdout, max_bytes=most, max_json_bytes=_STDOUT_JSON_BYTES)
+    stderr = safe_text(result.stderr, max_bytes=most, max_json_bytes=_STDERR_JSON_BYTES)
+    truncated = result.stdout_truncated or result.stderr_truncated or stdout.truncated or stderr.truncated
+    status, reason, message = _verdict(result, run=run, requests=requests)
+    return CommandResult(
+        status=status,
+        command_id=run.command_id,
+        cluster=run.cluster,
+        exit_code=result.exit_code,
+        stdout=stdout.text,
+        stderr=stderr.text,
+        truncated=truncated,
+        filtered=requests.filtered,
+        duration_seconds=round(result.duration_seconds, 3),
+        timeout_seconds=run.limits.timeout_seconds,
+        timeout_clamped=run.timeout_clamped,
+        reason=reason,
+        message=message,
+        hint=_hint(status, truncated=truncated, limits=run.limits),
+        denials=tuple(dict.fromkeys(requests.denials))[:_DENIALS_SHOWN],
+    )
+
+
+def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, str, str]:
+    if result.timed_out:
+        return Status.TIMED_OUT, "Timeout", f"ended after {run.limits.timeout_seconds} s"
+    if result.killed_for is KilledFor.OUTPUT:
+        # What was read is kept, as `| head -c` would have kept it.
+        return Status.SUCCEEDED, *_KILLED[KilledFor.OUTPUT]
+    if result.killed_for in _KILLED:
+        return Status.FAILED, *_KILLED[result.killed_for]
+    if result.exit_code == 0:
+        return Status.SUCCEEDED, "", ""
+    if requests.requests_denied:
+        return Status.DENIED, "PolicyDenied", "policy refused a request that the command needs"
+    return Status.FAILED, "", ""
+
+
+def _hint(status: Status, *, truncated: bool, limits: Limits) -> str:
+    if truncated:
+        return _ASK_FOR_LESS
+    if status is Status.TIMED_OUT:
+        return (
+            f"ask for something quicker, or pass a longer `timeout` if yours was below your limit of "
+            f"{limits.timeout_seconds} s"
+        )
+    if status is Status.DENIED:
+        return "check_access shows what you may do and whom to ask"
+    return ""

@@ -1,0 +1,111 @@
+"""The service, installed by the manifests and running under its own ServiceAccount, with agents that call it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from devtools.cluster import ExistingCluster
+from devtools.demo.teams import AGENTS_NAMESPACE, AUDIENCE
+from devtools.installed import InstalledService, install, uninstall
+from devtools.toolchain import ensure_tools
+from tests.support.agent import Agent
+from tests.support.recording import ObjectRecorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from devtools.cluster import TestCluster
+
+_IN_FORCE_WITHIN = 20.0
+
+
+class AgentFactory(Protocol):
+    """Makes an agent; with ``spec``, also a policy that names it and is in force when this returns."""
+
+    def __call__(self, spec: dict[str, Any] | None = None, *, name: str = "agent") -> Agent: ...
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledService]:
+    """The running service. Every request is audited, so that a test can decide all of them again."""
+    if (
+        isinstance(cluster, ExistingCluster)
+        and cluster.kubectl("get", "ns", "k8s-mcp-system", check=False).returncode == 0
+    ):
+        pytest.fail(
+            "this cluster has a namespace k8s-mcp-system already: the tests would change what they did not make"
+        )
+    install(cluster)
+    settings = {"data": {"config.yaml": "audit_requests: All\ncommands_per_minute: 100000\nconcurrent_commands: 16\n"}}
+    patch = ("--type=merge", f"--patch={json.dumps(settings)}")
+    cluster.kubectl("patch", "configmap", "k8s-mcp-server", "--namespace=k8s-mcp-system", *patch)
+    tools = ensure_tools(["kubectl"])["kubectl"].parent
+    with InstalledService(cluster, tools=tools, folder=tmp_path_factory.mktemp("service")) as service:
+        yield service
+    if isinstance(cluster, ExistingCluster):
+        uninstall(cluster)
+
+
+@pytest.fixture(scope="session")
+def recorder(cluster: TestCluster, installed: InstalledService) -> Iterator[ObjectRecorder]:
+    """Every version of every policy and namespace, from before the first command on."""
+    del installed  # the CRD must be there before it can be watched
+    with ObjectRecorder(ensure_tools(["kubectl"])["kubectl"], cluster.kubeconfig) as recording:
+        yield recording
+
+
+@pytest.fixture(scope="session")
+def demo_tokens(cluster: TestCluster, installed: InstalledService, recorder: ObjectRecorder) -> dict[str, str]:
+    """A token for each agent of the demo."""
+    from devtools.demo.teams import tokens
+
+    del installed, recorder
+    cluster.kubectl("wait", "--for=condition=Ready", "mcpap", "--all", "--timeout=60s")
+    return tokens(cluster)
+
+
+@pytest.fixture
+def agent_factory(
+    cluster: TestCluster, installed: InstalledService, recorder: ObjectRecorder
+) -> Iterator[AgentFactory]:
+    """Agents of one test, each a ServiceAccount of its own; they and their policies go when the test ends."""
+    del recorder
+    accounts: list[str] = []
+    policies: list[str] = []
+
+    def make(spec: dict[str, Any] | None = None, *, name: str = "agent") -> Agent:
+        unique = f"{name}-{uuid.uuid4().hex[:8]}"
+        cluster.kubectl("create", "serviceaccount", unique, "--namespace", AGENTS_NAMESPACE)
+        accounts.append(unique)
+        token = cluster.service_account_token(AGENTS_NAMESPACE, unique, audience=AUDIENCE)
+        agent = Agent(installed.url, token)
+        if spec is not None:
+            subject = {"kind": "ServiceAccount", "namespace": AGENTS_NAMESPACE, "name": unique}
+            apply_policy(cluster, unique, {"subjects": [subject], **spec})
+            policies.append(unique)
+            await_in_force(agent, unique)
+        return agent
+
+    yield make
+    if policies:
+        cluster.kubectl("delete", "mcpap", *policies, "--ignore-not-found")
+    if accounts:
+        cluster.kubectl("delete", "serviceaccount", *accounts, "--namespace", AGENTS_NAMESPACE, "--ignore-not-found")
+
+
+def apply_policy(cluster: TestCluster, name: str, spec: dict[str, Any]) -> None:
+    """Create or replace a policy as the administrator."""
+    body = {"apiVersion": "k8s-mcp.io/v1alpha1", "kind": "McpAccessPolicy", "metadata": {"name": name}, "spec": spec}
+    cluster.kubectl("apply", "--filename=-", input=json.dumps(body))
+
+
+def await_in_force(agent: Agent, policy: str) -> None:
+    """Wait until the service knows the policy: the agent's own access names it."""
+    deadline = time.monotonic() + _IN_FORCE_WITHIN
+    while policy not in agent.check_access().everything.replace(f"{AGENTS_NAMESPACE}:{policy}", ""):
+        assert time.monotonic() < deadline, f"policy {policy} was not in force after {_IN_FORCE_WITHIN:.0f} s"

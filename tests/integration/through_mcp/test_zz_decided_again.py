@@ -1,0 +1,211 @@
+"""After all other tests: every request that reached the API server through the gateway is decided a second time.
+
+The API server's audit log says what it saw; the recording says which policies and namespaces there were. The file's
+name puts it last in its folder, so that it sees what the others did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
+from k8s_mcp_server.policy.compile import read_policy
+from k8s_mcp_server.policy.decide import DecisionContext, decide
+from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
+from k8s_mcp_server.policy.tools import Tool
+from tests.support.agent import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from devtools.cluster import TestCluster
+    from devtools.installed import InstalledService
+    from k8s_mcp_server.policy.decision import Decision
+    from tests.support.recording import ObjectRecorder
+
+pytestmark = pytest.mark.integration
+
+CLIENT = "k8s-mcp.io/client"
+# A watch tells the service and the recorder of a change at slightly different times; a full list comes each 10 s.
+LAG_SECONDS = 12.0
+LEAD_SECONDS = 2.0
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def _through_gateway(audit_log: Path) -> dict[str, dict[str, Any]]:
+    """The API server's events of impersonated requests, the last stage of each, by audit ID."""
+    events = (event for event in _lines(audit_log) if CLIENT in event.get("impersonatedUser", {}).get("extra", {}))
+    return {event["auditID"]: event for event in events}
+
+
+def _request(event: dict[str, Any]) -> RequestInfo:
+    path = event["requestURI"].partition("?")[0]
+    if "objectRef" not in event:
+        return RequestInfo(is_resource_request=False, path=path, verb=event["verb"])
+    target = event["objectRef"]
+    return RequestInfo(
+        is_resource_request=True,
+        path=path,
+        verb=event["verb"],
+        api_group=target.get("apiGroup", ""),
+        api_version=target.get("apiVersion", ""),
+        namespace=target.get("namespace", ""),
+        resource=target.get("resource", ""),
+        subresource=target.get("subresource", ""),
+        name=target.get("name", ""),
+    )
+
+
+def _attributes(request: RequestInfo) -> dict[str, str]:
+    if not request.is_resource_request:
+        return {"verb": request.verb, "path": request.path}
+    return {
+        "verb": request.verb,
+        "apiGroup": request.api_group,
+        "apiVersion": request.api_version,
+        "resource": request.resource,
+        "subresource": request.subresource,
+        "namespace": request.namespace,
+        "name": request.name,
+    }
+
+
+def _catalog(cluster: TestCluster) -> Catalog:
+    resources = []
+    for scope, namespaced in ((Scope.NAMESPACED, "true"), (Scope.CLUSTER, "false")):
+        names = cluster.kubectl("api-resources", f"--namespaced={namespaced}", "--output=name").stdout.split()
+        for name in names:
+            resource, _, group = name.partition(".")
+            resources.append(ApiResource(group=group, resource=resource, kind="", scope=scope))
+    return Catalog(resources)
+
+
+def _decisions(
+    request: RequestInfo, *, client: Client, at: float, catalog: Catalog, recorder: ObjectRecorder
+) -> Iterator[Decision]:
+    """The decision under each state that the service may have known at that time."""
+    for moment in recorder.times_between(at - LAG_SECONDS, at + LEAD_SECONDS):
+        policies = recorder.in_force("mcpaccesspolicies", at=moment)
+        namespaces = recorder.in_force("namespaces", at=moment)
+        snapshot = Snapshot.build(
+            [read_policy(body) for body in policies.values()],
+            [Namespace(name=name, labels=body["metadata"].get("labels", {})) for name, body in namespaces.items()],
+        )
+        context = DecisionContext(
+            client=client,
+            tool=Tool.KUBECTL,
+            snapshot=snapshot,
+            catalog=catalog,
+            environment=Environment(),
+            now=datetime.fromtimestamp(moment).astimezone(),
+            snapshot_age=0.0,
+        )
+        yield decide(request, context)
+
+
+def _same(decision: Decision, record: dict[str, Any]) -> bool:
+    matched = decision.matched
+    reference = (matched.uid, matched.resource_version, matched.rule) if matched else ("", "", "")
+    recorded = (record["policyUID"], record["policyResourceVersion"], record["rule"])
+    return decision.allowed and decision.verdict.value == record["verdict"] and reference == recorded
+
+
+@pytest.fixture
+def audit_log(cluster: TestCluster) -> Path:
+    if cluster.audit_log is None:
+        pytest.skip("this cluster's audit log cannot be read from here: requests are not decided again")
+    return cluster.audit_log
+
+
+@pytest.fixture
+def some_traffic(installed: InstalledService, demo_tokens: dict[str, str]) -> None:
+    """Requests of every kind, so that the test means something when it runs alone."""
+    deployer = Agent(installed.url, demo_tokens["shop-deployer"])
+    for command in (
+        "get pods -A",
+        "get pods -n shop",
+        "get namespaces",
+        "label deploy cart -n shop seen=yes --overwrite",
+    ):
+        assert deployer.kubectl(command).status == "succeeded"
+    assert deployer.kubectl("get secrets -n shop").status == "denied"
+
+
+def test_every_request_that_reached_the_api_server_was_rightly_allowed(
+    cluster: TestCluster,
+    installed: InstalledService,
+    recorder: ObjectRecorder,
+    audit_log: Path,
+    some_traffic: None,
+) -> None:
+    del some_traffic
+    catalog = _catalog(cluster)
+    records = {line["auditID"]: line for line in _lines(installed.audit_log) if line["kind"] == "Request"}
+    events = _through_gateway(audit_log)
+    wrong: list[str] = []
+    verdicts: Counter[str] = Counter()
+    for audit_id, event in events.items():
+        username = event["impersonatedUser"]["extra"][CLIENT][0]
+        record = records.get(audit_id)
+        if record is None or record["client"] != username:
+            wrong.append(f"no record of ours: {event['verb']} {event['requestURI']}")
+            continue
+        request = _request(event)
+        at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
+        decisions = list(
+            _decisions(request, client=Client(username=username), at=at, catalog=catalog, recorder=recorder)
+        )
+        if not any(_same(decision, record) for decision in decisions):
+            wrong.append(f"{username} {event['verb']} {event['requestURI']}: recorded {record}, again {decisions[-1]}")
+        if _attributes(request) != record["attributes"]:
+            wrong.append(f"read differently: {_attributes(request)} and {record['attributes']}")
+        verdicts[record["verdict"]] += 1
+    print(f"decided again: {len(events)} requests, {dict(verdicts)}")
+    assert wrong == []
+    assert verdicts["exact"] >= 3
+    assert verdicts["filtered"] >= 2
+
+
+def test_no_denied_request_reached_the_api_server(
+    installed: InstalledService, audit_log: Path, some_traffic: None
+) -> None:
+    del some_traffic
+    denied = {
+        line["auditID"]
+        for line in _lines(installed.audit_log)
+        if line["kind"] == "Request" and line["verdict"] == "deny"
+    }
+    assert denied
+    assert denied & set(_through_gateway(audit_log)) == set()
+
+
+def test_what_the_service_asks_for_itself_is_what_its_own_role_grants_and_no_more(
+    installed: InstalledService, audit_log: Path
+) -> None:
+    """Requests in the Pod's own name that were refused would mean that RBAC and code have drifted apart."""
+    account = f"system:serviceaccount:k8s-mcp-system:{installed.deployment.service_account}"
+    own = [
+        event for event in _lines(audit_log) if event["user"]["username"] == account and "impersonatedUser" not in event
+    ]
+    assert own
+    refused = [
+        (event["verb"], event["requestURI"])
+        for event in own
+        if event.get("responseStatus", {}).get("code") in (401, 403)
+    ]
+    assert refused == []

@@ -1,0 +1,72 @@
+"""An MCP client as an agent has one: a URL, a token, and calls that block until the answer is there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+_CALL_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tool answered.
+
+    Args:
+        fields: the structured result.
+        text: everything that a model would read: the text blocks joined.
+    """
+
+    fields: dict[str, Any]
+    text: str
+
+    @property
+    def status(self) -> str:
+        """The result's status; empty when it has none."""
+        return str(self.fields.get("status", ""))
+
+    @property
+    def stdout(self) -> str:
+        """What the command printed."""
+        return str(self.fields.get("stdout", ""))
+
+    @property
+    def everything(self) -> str:
+        """All that the client got, for proofs that something was not in it."""
+        return f"{self.text}\n{self.fields}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Calls the service's tools as one client."""
+
+    url: str
+    token: str
+
+    def kubectl(self, command: str, **arguments: Any) -> Answer:
+        """Call ``execute_kubectl``."""
+        return self.call("execute_kubectl", {"command": command, **arguments})
+
+    def check_access(self) -> Answer:
+        """Call ``check_access``."""
+        return self.call("check_access", {})
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> Answer:
+        """Call any tool over a new connection."""
+        return asyncio.run(self._call(tool, arguments))
+
+    async def _call(self, tool: str, arguments: dict[str, Any]) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with (
+            asyncio.timeout(_CALL_SECONDS),
+            httpx2.AsyncClient(headers=headers, timeout=_CALL_SECONDS) as http,
+            Client(streamable_http_client(self.url, http_client=http)) as client,
+        ):
+            result = await client.call_tool(tool, arguments)
+        text = "\n".join(block.text for block in result.content if block.type == "text")
+        return Answer(fields=result.structured_content or {}, text=text)

@@ -1,0 +1,325 @@
+"""Pipelines from start to end: pipes, limits, exit codes, and what is left behind (nothing)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.execution.pipeline import Pipeline, Stage, StderrTo
+from k8s_mcp_server.execution.result import ApiAccess, KilledFor
+from k8s_mcp_server.policy.limits import Limits
+from tests.support.sandboxed import make_executor, pipeline, python_stage
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.execution.executor import Executor
+    from k8s_mcp_server.execution.result import Progress
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+
+LIMITS = Limits(timeout_seconds=30, memory_bytes=256 * 1024 * 1024)
+ENDLESS = ("awk", 'BEGIN { while (1) print "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy" }')
+SILENT = ("awk", "BEGIN { while (1) { } }")
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Executor:
+    return make_executor(tmp_path, progress_seconds=0.05)
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of the processes whose environment names the folder."""
+    found = []
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit() and int(each.name) != os.getpid():
+            try:
+                if str(folder).encode() in (each / "environ").read_bytes():
+                    found.append((each / "cmdline").read_text(encoding="utf-8"))
+            except OSError:
+                continue
+    return found
+
+
+async def test_stages_are_joined_in_order(executor: Executor) -> None:
+    stages = pipeline(("sed", "s/b/c/"), ("sort", "-r"), ("head", "-n", "1"))
+    result = await executor.run(stages, access=None, limits=LIMITS, stdin=b"a\nb\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, b"c\n", b"")
+    assert result.stage_exit_codes == (0, 0, 0)
+
+
+async def test_input_larger_than_any_pipe_arrives_whole(executor: Executor) -> None:
+    result = await executor.run(pipeline(("wc", "-c")), access=None, limits=LIMITS, stdin=b"x" * 5_000_000)
+    assert result.stdout.split() == [b"5000000"]
+
+
+async def test_a_here_document_is_the_first_stages_input(executor: Executor) -> None:
+    stages = Pipeline(stages=(Stage(argv=("tr", "a", "b")),), stdin=b"aa")
+    result = await executor.run(stages, access=None, limits=LIMITS)
+    assert result.stdout == b"bb"
+
+
+async def test_two_inputs_are_refused(executor: Executor) -> None:
+    stages = Pipeline(stages=(Stage(argv=("tr", "a", "b")),), stdin=b"aa")
+    with pytest.raises(CommandRefused) as refused:
+        await executor.run(stages, access=None, limits=LIMITS, stdin=b"more")
+    assert refused.value.reason == "TwoInputs"
+
+
+async def test_a_program_that_is_not_installed_is_refused(executor: Executor, tmp_path: Path) -> None:
+    with pytest.raises(CommandRefused) as refused:
+        await executor.run(pipeline(("kubectl", "get")), access=None, limits=LIMITS)
+    assert refused.value.reason == "ProgramMissing"
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_without_input_a_program_reads_the_end_of_the_file(executor: Executor) -> None:
+    result = await executor.run(pipeline(("wc", "-c")), access=None, limits=LIMITS)
+    assert result.stdout.split() == [b"0"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        pytest.param({}, (b"out\n", b"err\n"), id="captured apart"),
+        pytest.param({"stderr": StderrTo.STDOUT}, (b"err\nout\n", b""), id="2>&1"),
+        pytest.param({"stderr": StderrTo.DISCARD}, (b"out\n", b""), id="2>/dev/null"),
+        pytest.param({"discard_stdout": True}, (b"", b"err\n"), id=">/dev/null"),
+        pytest.param({"stderr": StderrTo.STDOUT, "discard_stdout": True}, (b"err\n", b""), id="2>&1 >/dev/null"),
+        pytest.param({"stderr": StderrTo.DISCARD, "discard_stdout": True}, (b"", b""), id=">/dev/null 2>&1"),
+    ],
+)
+async def test_redirections(executor: Executor, stage: dict[str, object], expected: tuple[bytes, bytes]) -> None:
+    words = python_stage("import os; os.write(2, b'err\\n'); os.write(1, b'out\\n')").argv
+    made = Stage(argv=words, **stage)  # type: ignore[arg-type]  # a table of keyword arguments
+    result = await executor.run(pipeline(made), access=None, limits=LIMITS)
+    assert (result.stdout, result.stderr) == expected
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        pytest.param((3, 0), 3, id="an earlier stage's failure is the pipeline's"),
+        pytest.param((3, 4), 4, id="the rightmost failure counts"),
+        pytest.param((0, 1), 1, id="the last stage fails"),
+        pytest.param((0, 0), 0, id="all succeed"),
+    ],
+)
+async def test_exit_code_of_a_pipeline(executor: Executor, codes: tuple[int, ...], expected: int) -> None:
+    stages = (python_stage(f"import sys; sys.stdin.read(); sys.exit({code})") for code in codes)
+    result = await executor.run(pipeline(*stages), access=None, limits=LIMITS)
+    assert (result.exit_code, result.stage_exit_codes) == (expected, codes)
+
+
+async def test_a_stage_that_loses_its_reader_did_not_fail(executor: Executor) -> None:
+    result = await executor.run(pipeline(ENDLESS, ("head", "-n", "2")), access=None, limits=LIMITS)
+    assert result.exit_code == 0
+    assert result.stage_exit_codes == (-13, 0)
+    assert result.stdout.count(b"\n") == 2
+
+
+async def test_the_last_stages_signal_is_a_failure(executor: Executor) -> None:
+    stage = python_stage("import signal, os; signal.raise_signal(signal.SIGSEGV)")
+    result = await executor.run(pipeline(stage), access=None, limits=LIMITS)
+    assert (result.exit_code, result.stage_exit_codes) == (139, (-11,))
+
+
+async def test_a_silent_stage_whose_reader_has_gone_is_ended(executor: Executor) -> None:
+    stages = pipeline(python_stage("import time; print('one', flush=True); time.sleep(99)"), ("head", "-n", "1"))
+    with anyio.fail_after(20):
+        result = await executor.run(stages, access=None, limits=LIMITS)
+    assert (result.exit_code, result.stdout, result.killed_for) == (0, b"one\n", KilledFor.NONE)
+
+
+async def test_output_stops_at_the_cap_and_ends_the_command(executor: Executor) -> None:
+    limits = Limits(timeout_seconds=30, output_bytes=1000)
+    with anyio.fail_after(20):
+        result = await executor.run(pipeline(ENDLESS), access=None, limits=limits)
+    assert len(result.stdout) == 1000
+    assert result.stdout_truncated
+    assert (result.exit_code, result.killed_for) == (None, KilledFor.OUTPUT)
+
+
+async def test_output_of_exactly_the_cap_is_whole(executor: Executor) -> None:
+    limits = Limits(timeout_seconds=30, output_bytes=5)
+    result = await executor.run(pipeline(("head", "-c", "5")), access=None, limits=limits, stdin=b"x" * 5)
+    assert (result.exit_code, result.stdout, result.stdout_truncated) == (0, b"xxxxx", False)
+
+
+async def test_error_output_is_capped_without_holding_the_command_back(executor: Executor) -> None:
+    stage = python_stage("import os\nfor _ in range(64): os.write(2, b'e' * 65536)\nos.write(1, b'done')")
+    result = await executor.run(pipeline(stage), access=None, limits=LIMITS)
+    assert (result.exit_code, result.stdout) == (0, b"done")
+    assert len(result.stderr) == 65_536
+    assert result.stderr_truncated
+
+
+async def test_a_writer_is_held_back_while_nobody_reads(executor: Executor, tmp_path: Path) -> None:
+    """The first stage counts what it could write while the second reads nothing: a pipe's worth, not what it has."""
+    writer = python_stage(
+        "import os\nos.set_blocking(1, False)\nwritten = 0\n"
+        "try:\n while True: written += os.write(1, b'x' * 65536)\nexcept BlockingIOError:\n os.write(2, str(written).encode())"
+    )
+    reader = python_stage("import sys, time; time.sleep(0.5); sys.stdin.read()")
+    result = await executor.run(pipeline(writer, reader), access=None, limits=LIMITS)
+    assert 0 < int(result.stderr) <= 1024 * 1024
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_time_limit_ends_the_command_and_keeps_what_it_wrote(executor: Executor, tmp_path: Path) -> None:
+    stage = python_stage("import time; print('before', flush=True); time.sleep(99)")
+    with anyio.fail_after(20):
+        result = await executor.run(
+            pipeline(stage, ("sed", "-u", "s/^/> /")), access=None, limits=Limits(timeout_seconds=1)
+        )
+    assert (result.timed_out, result.exit_code, result.killed_for) == (True, None, KilledFor.TIMEOUT)
+    assert result.stdout == b"> before\n"
+    assert processes_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_time_limit_ends_whole_groups(executor: Executor, tmp_path: Path) -> None:
+    """A process that a native attacker could still make (vfork) dies with its group."""
+    script = "import ctypes\nlibc = ctypes.CDLL(None)\nif libc.syscall(58 if __import__('os').uname().machine == 'x86_64' else 220, 0x4111, 0, 0, 0, 0) == 0:\n while True: pass"
+    with anyio.fail_after(20):
+        result = await executor.run(pipeline(python_stage(script)), access=None, limits=Limits(timeout_seconds=1))
+    assert result.timed_out
+    assert processes_in(tmp_path) == []
+
+
+async def test_cancellation_kills_everything_and_leaves_nothing(executor: Executor, tmp_path: Path) -> None:
+    stages = pipeline(python_stage("import time; print('up', flush=True); time.sleep(99)"), ("grep", "up"))
+    started = asyncio.Event()
+
+    async def note(_: Progress) -> None:
+        started.set()
+
+    task = asyncio.create_task(executor.run(stages, access=None, limits=LIMITS, on_progress=note))
+    with anyio.fail_after(20):
+        await started.wait()
+        assert len(processes_in(tmp_path)) == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert processes_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_cancelled_scope_of_anyio_leaves_nothing_either(executor: Executor, tmp_path: Path) -> None:
+    with anyio.move_on_after(0.3) as scope, anyio.fail_after(20):
+        await executor.run(pipeline(SILENT, SILENT), access=None, limits=LIMITS)
+    assert scope.cancelled_caught
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_cancellation_at_any_moment_of_the_start_leaves_nothing(
+    executor: Executor, tmp_path: Path, steps: int
+) -> None:
+    task = asyncio.create_task(executor.run(pipeline(SILENT, SILENT, SILENT), access=None, limits=LIMITS))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with anyio.fail_after(20), pytest.raises(asyncio.CancelledError):
+        await task
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_error_of_the_progress_callback_ends_the_command(executor: Executor, tmp_path: Path) -> None:
+    async def fail(_: Progress) -> None:
+        raise ConnectionError("the client has gone")
+
+    with anyio.fail_after(20), pytest.raises(ConnectionError, match="gone"):
+        await executor.run(pipeline(SILENT), access=None, limits=LIMITS, on_progress=fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_progress_tells_bytes_and_seconds(executor: Executor) -> None:
+    seen: list[Progress] = []
+
+    async def note(progress: Progress) -> None:
+        seen.append(progress)
+
+    stage = python_stage("import time; print('12345', flush=True); time.sleep(0.4)")
+    await executor.run(pipeline(stage), access=None, limits=LIMITS, on_progress=note)
+    assert seen[-1].stdout_bytes == 6
+    assert [each.seconds for each in seen] == sorted(each.seconds for each in seen)
+
+
+async def test_a_process_that_needs_too_much_memory_fails_alone(executor: Executor) -> None:
+    limits = Limits(timeout_seconds=30, memory_bytes=64 * 1024 * 1024)
+    stage = python_stage("bytearray(80 * 1024 * 1024)")
+    result = await executor.run(pipeline(stage), access=None, limits=limits)
+    assert result.exit_code == 1
+    assert b"MemoryError" in result.stderr
+
+
+async def test_a_folder_beyond_its_quota_ends_the_command(executor: Executor, tmp_path: Path) -> None:
+    script = (
+        "import os, time\nfor i in range(3):\n"
+        " with open(os.environ['HOME'] + f'/{i}', 'wb') as f: f.write(b'x' * (30 * 1024 * 1024))\ntime.sleep(99)"
+    )
+    with anyio.fail_after(30):
+        result = await executor.run(pipeline(python_stage(script)), access=None, limits=LIMITS)
+    assert result.killed_for is KilledFor.DISK
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_tree_made_to_resist_is_removed_all_the_same(executor: Executor, tmp_path: Path) -> None:
+    script = (
+        "import os\nos.chdir(os.environ['HOME'])\nos.mkdir('locked', 0)\n"
+        "for _ in range(1500):\n os.mkdir('d'); os.chdir('d')\nopen('leaf', 'w').close()\nos.mkdir('e', 0o500)"
+    )
+    result = await executor.run(pipeline(python_stage(script)), access=None, limits=LIMITS)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_sort_may_use_a_folder_that_is_not_the_kubeconfigs(executor: Executor, tmp_path: Path) -> None:
+    lines = b"".join(b"%06d\n" % number for number in range(20_000, 0, -1))
+    access = ApiAccess(server_url="https://127.0.0.1:1", ca_pem="CA", token="one-shot")
+    limits = Limits(timeout_seconds=30, output_bytes=1_000_000)
+    stages = pipeline(("sort", "-S", "20k"))
+    result = await executor.run(stages, access=access, limits=limits, stdin=lines)
+    assert result.stdout == b"".join(sorted(lines.splitlines(keepends=True)))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_kubeconfig_names_the_gateway_and_is_the_owners_alone(executor: Executor) -> None:
+    script = (
+        "import json, os, stat\npath = os.environ['KUBECONFIG']\n"
+        "modes = [stat.S_IMODE(os.stat(p).st_mode) for p in (path, os.path.dirname(path))]\n"
+        "print(json.dumps([modes, json.load(open(path))]))"
+    )
+    access = ApiAccess(server_url="https://127.0.0.1:7", ca_pem="CA", token="one-shot", namespace="team-a")
+    result = await executor.run(pipeline(python_stage(script)), access=access, limits=LIMITS)
+    assert result.exit_code == 0, result.stderr
+    text = result.stdout.decode()
+    assert text.startswith(f"[[{0o600}, {0o700}]")
+    for part in ("https://127.0.0.1:7", "one-shot", "team-a", "Q0E="):
+        assert part in text
+
+
+async def test_many_commands_at_once_do_not_meet(executor: Executor, tmp_path: Path) -> None:
+    async def one(number: int) -> bytes:
+        stages = pipeline(("tr", "a", "b"), ("sort",), ("uniq", "-c"))
+        return (await executor.run(stages, access=None, limits=LIMITS, stdin=b"a%d\n" % number)).stdout
+
+    with anyio.fail_after(30):
+        outputs = await asyncio.gather(*(one(number) for number in range(20)))
+    assert [output.split() for output in outputs] == [[b"1", b"b%d" % number] for number in range(20)]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_no_descriptor_is_left_open(executor: Executor) -> None:
+    await executor.run(pipeline(("wc",)), access=None, limits=LIMITS)
+    before = len(os.listdir("/proc/self/fd"))
+    await executor.run(pipeline(("wc",), ("sort",)), access=None, limits=LIMITS, stdin=b"x")
+    await executor.run(pipeline(ENDLESS), access=None, limits=LIMITS)
+    with pytest.raises(CommandRefused):
+        await executor.run(pipeline(("nothing",)), access=None, limits=LIMITS)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,345 @@
+"""What a hostile process can and cannot do under a CLI's profile, in the kernel's own words."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k8s_mcp_server.execution.limits import FILE_BYTES
+from k8s_mcp_server.execution.pipeline import Stage
+from k8s_mcp_server.execution.result import ApiAccess
+from k8s_mcp_server.policy.limits import Limits
+from tests.support.sandboxed import make_executor, pipeline, python_program, python_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.unit
+
+ATTACKS = Path(__file__).with_name("attacks.py")
+LIMITS = Limits(timeout_seconds=30, memory_bytes=256 * 1024 * 1024)
+REFUSED = {"EACCES", "EPERM"}
+
+MUST_WORK = (
+    "read own kubeconfig",
+    "write into own home",
+    "connect to the gateway",
+    "start a thread",
+)
+# Attempts that any user can make without the sandbox, on any kernel: the control run shows that they are real.
+REAL_ATTACKS = (
+    "read the pod's token",
+    "read another command's kubeconfig",
+    "list the commands' folders",
+    "watch the commands' folders",
+    "write beside own home",
+    "write elsewhere",
+    "write over own kubeconfig",
+    "move a file into own home",
+    "overwrite a file of the server",
+    "truncate a file of the server",
+    "remove a file of the server",
+    "change a file's mode",
+    "change a file's owner",
+    "change a file's times",
+    "make a symbolic link",
+    "make a FIFO",
+    "read the server's environment",
+    "read the server's command line",
+    "read the server's memory map",
+    "read the server's root link",
+    "list the server's descriptors",
+    "list /proc",
+    "read /etc/passwd",
+    "read the token through own root",
+    "read its own environment",
+    "link the token into own home",
+    "fork",
+    "make an executable in memory",
+    "connect to another port",
+    "connect to another port by IPv6",
+    "connect by the fast open option",
+    "listen without bind",
+    "bind a port",
+    "send UDP",
+    "connect to a Unix socket",
+    "connect to an abstract Unix socket",
+    "make a socket pair",
+    "signal the server",
+    "signal a thread of the server",
+    "signal a thread of the server by tkill",
+    "signal the server by pidfd",
+    "limit the server",
+    "slow the server",
+    "pin the server",
+    "reschedule the server",
+)
+OTHER_ATTACKS = (
+    "read the token through the server's root",
+    "set an extended attribute",
+    "open the server's memory",
+    "make a device",
+    "start a process by clone3",
+    "connect by MPTCP",
+    "make an SCTP socket",
+    "connect by fast open in sendto",
+    "connect by fast open in sendmsg",
+    "connect by fast open in sendmmsg",
+    "make a raw socket",
+    "make a packet socket",
+    "make a netlink socket",
+    "make a vsock",
+    "make a socket with a family above 32 bits",
+    "queue a signal to the server",
+    "read the server's limits",
+    "change the server's I/O priority",
+    "attach to the server",
+    "read the server's memory",
+    "take a descriptor of the server",
+    "compare with the server",
+    "unshare a user namespace",
+    "enter a namespace",
+    "mount",
+    "change the root",
+    "use the kernel's keys",
+    "add a key",
+    "load BPF",
+    "use userfaultfd",
+    "count performance events",
+    "use io_uring",
+    "make shared memory",
+    "make a message queue",
+    "open a POSIX queue",
+    "change the personality",
+)
+LIMITED = {
+    "allocate beyond its memory": {"ENOMEM"},
+    "write a file beyond the limit": {"EFBIG"},
+    "open many files": {"EMFILE"},
+}
+HARMLESS = ("signal its own group",)
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A service worth attacking: this process, with its files, ports, memory and descriptors."""
+    root = tmp_path_factory.mktemp("service")
+    token = root / "serviceaccount" / "token"
+    victims, runtime = root / "victims", root / "runtime"
+    other = runtime / "command-other" / "kubeconfig"
+    for path in (token, other):
+        path.parent.mkdir(parents=True)
+        path.write_text("secret", encoding="ascii")
+    victims.mkdir()
+    names = ("move", "overwrite", "truncate", "remove", "mode", "owner", "times", "attribute")
+    for name in names:
+        (victims / name).write_text("x", encoding="ascii")
+    secret = ctypes.create_string_buffer(b"TOPSECRET")
+    with ExitStack() as stack:
+
+        def listening(address: Any, *, family: socket.AddressFamily) -> socket.socket:
+            made = stack.enter_context(closing(socket.socket(family, socket.SOCK_STREAM)))
+            made.bind(address)
+            made.listen(64)
+            return made
+
+        gateway = listening(("127.0.0.1", 0), family=socket.AF_INET)
+        forbidden = listening(("127.0.0.1", 0), family=socket.AF_INET)
+        forbidden_v6 = listening(("::1", 0), family=socket.AF_INET6)
+        # A short name of its own: a Unix socket's path has at most 107 bytes.
+        folder = stack.enter_context(_short_folder())
+        listening(str(folder / "s"), family=socket.AF_UNIX)
+        listening("\0" + folder.name, family=socket.AF_UNIX)
+        udp = stack.enter_context(closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
+        udp.bind(("127.0.0.1", 0))
+        yield {
+            "server": os.getpid(),
+            "token": str(token),
+            "victims": str(victims),
+            "runtime_dir": str(runtime),
+            "other_kubeconfig": str(other),
+            "gateway_port": gateway.getsockname()[1],
+            "other_port": forbidden.getsockname()[1],
+            "other_port_v6": forbidden_v6.getsockname()[1],
+            "udp_port": udp.getsockname()[1],
+            "unix_path": str(folder / "s"),
+            "unix_abstract": folder.name,
+            "address": ctypes.addressof(secret),
+            "descriptor": gateway.fileno(),
+            "memory": LIMITS.memory_bytes,
+            "file_bytes": FILE_BYTES + 1,
+        }
+
+
+def _short_folder() -> Any:
+    import tempfile
+
+    class Folder(tempfile.TemporaryDirectory[str]):
+        def __enter__(self) -> Path:  # type: ignore[override]  # a Path is what the tests want
+            return Path(super().__enter__())
+
+    return Folder(prefix="s")
+
+
+@pytest.fixture(scope="module")
+def confined(facts: dict[str, Any]) -> dict[str, str]:
+    """Each attempt's outcome, made from inside the sandbox."""
+    executor = make_executor(Path(facts["runtime_dir"]))
+    access = ApiAccess(server_url=f"https://127.0.0.1:{facts['gateway_port']}", ca_pem="CA", token="one-shot")
+    stage = python_stage(ATTACKS.read_text(encoding="utf-8"), json.dumps(facts))
+    result = asyncio.run(executor.run(pipeline(stage), access=access, limits=LIMITS))
+    assert result.exit_code == 0, result.stderr.decode()
+    outcomes: dict[str, str] = json.loads(result.stdout)
+    return outcomes
+
+
+@pytest.fixture(scope="module")
+def free(facts: dict[str, Any], confined: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The same attempts by a process of the same user without a sandbox, after the confined ones."""
+    assert confined
+    folder = tmp_path_factory.mktemp("free")
+    home = folder / "home"
+    home.mkdir()
+    (folder / "kubeconfig").write_text("{}", encoding="ascii")
+    done = subprocess.run(
+        [sys.executable, "-I", str(ATTACKS), json.dumps({**facts, "file_bytes": 1, "memory": 4096})],
+        env={"HOME": str(home), "KUBECONFIG": str(folder / "kubeconfig")},
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    outcomes: dict[str, str] = json.loads(done.stdout)
+    return outcomes
+
+
+@pytest.mark.parametrize("attempt", MUST_WORK)
+def test_a_command_can_do_what_it_needs(attempt: str, confined: dict[str, str]) -> None:
+    assert confined[attempt] == "allowed"
+
+
+@pytest.mark.parametrize("attempt", [*REAL_ATTACKS, *OTHER_ATTACKS])
+def test_a_command_cannot(attempt: str, confined: dict[str, str]) -> None:
+    # EXDEV: how Landlock refuses a link between folders. ENOSYS: clone3, so that C libraries fall back to clone.
+    assert confined[attempt] in REFUSED | {"ENOSYS", "EXDEV"}
+
+
+@pytest.mark.parametrize("attempt", REAL_ATTACKS)
+def test_without_the_sandbox_the_same_process_can(attempt: str, free: dict[str, str]) -> None:
+    assert free[attempt] == "allowed"
+
+
+@pytest.mark.parametrize("attempt", LIMITED)
+def test_a_command_is_bounded_when_it_tries_to(attempt: str, confined: dict[str, str]) -> None:
+    assert confined[attempt] in LIMITED[attempt]
+
+
+def test_every_attempt_is_judged(confined: dict[str, str]) -> None:
+    assert set(confined) == {*MUST_WORK, *REAL_ATTACKS, *OTHER_ATTACKS, *LIMITED, *HARMLESS}
+
+
+@pytest.mark.parametrize("path", ["/bin/sh", "/usr/bin/env", "/usr/bin/grep", sys.executable + "-copy"])
+def test_a_command_executes_no_other_program(path: str, tmp_path: Path) -> None:
+    script = (
+        "import os, sys\ntry:\n os.execv(sys.argv[1], ['x'])\nexcept OSError as error:\n print(type(error).__name__)"
+    )
+    result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script, path)), access=None, limits=LIMITS))
+    expected = b"PermissionError\n" if Path(path).exists() else b"FileNotFoundError\n"
+    assert result.stdout == expected
+
+
+def test_a_command_executes_nothing_that_it_wrote_itself(tmp_path: Path) -> None:
+    script = (
+        "import os, shutil, sys\ncopy = os.environ['HOME'] + '/copy'\nold = os.umask(0)\n"
+        "target = os.open(copy, os.O_WRONLY | os.O_CREAT, 0o755)\nos.write(target, open(sys.executable, 'rb').read())\n"
+        "os.close(target)\ntry:\n os.execv(copy, [sys.executable, '-c', 'print(1)'])\nexcept PermissionError:\n print('refused')"
+    )
+    result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
+    assert result.stdout == b"refused\n"
+
+
+def test_a_command_without_access_has_no_network_at_all(tmp_path: Path) -> None:
+    script = "import socket\ntry:\n socket.socket()\nexcept PermissionError:\n print('refused')"
+    result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
+    assert result.stdout == b"refused\n"
+
+
+def test_no_core_file_is_written_and_the_limits_are_hard(tmp_path: Path) -> None:
+    script = (
+        "import resource as r\n"
+        "print(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_DATA)[1], r.getrlimit(r.RLIMIT_CPU)[1],"
+        " open('/proc/self/oom_score_adj').read() if False else '')"
+    )
+    result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
+    assert result.stdout.split() == [b"(0,", b"0)", str(LIMITS.memory_bytes).encode(), b"35"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("awk", 'BEGIN { while ((getline line < "/etc/passwd") > 0) print line }'), id="awk reads a file"),
+        pytest.param(("awk", 'BEGIN { print "x" > "TARGET" }'), id="awk writes a file"),
+        pytest.param(
+            ("awk", 'BEGIN { system("echo ran > TARGET"); "id" | getline x; print x }'), id="awk runs a command"
+        ),
+        pytest.param(("sed", "-n", "1e echo ran; w TARGET"), id="sed runs a command and writes a file"),
+        pytest.param(("sed", "r /etc/passwd"), id="sed reads a file"),
+        pytest.param(("grep", "-r", "root", "/etc"), id="grep reads files"),
+        pytest.param(("sort", "-o", "TARGET"), id="sort writes a file"),
+        pytest.param(("sort", "/etc/passwd"), id="sort reads a file"),
+        pytest.param(("sort", "-S", "1k", "--compress-program=/bin/sh"), id="sort runs a program"),
+        pytest.param(("uniq", "-", "TARGET"), id="uniq writes a file"),
+        pytest.param(("jq", "-nR", "--rawfile", "x", "/etc/passwd", "$x"), id="jq reads a file"),
+        pytest.param(("jq", "-n", 'import "x" as x; x::y', "-L", "/etc"), id="jq imports a module"),
+        pytest.param(("wc", "--files0-from=/etc/passwd"), id="wc reads a list of files"),
+        pytest.param(("head", "/etc/passwd"), id="head reads a file"),
+        pytest.param(("tail", "-n", "1", "/proc/1/environ"), id="tail reads an environment"),
+        pytest.param(("cut", "-c1-", "/etc/passwd"), id="cut reads a file"),
+    ],
+)
+def test_a_filter_reaches_no_file_and_no_program(words: tuple[str, ...], tmp_path: Path) -> None:
+    runtime, target = tmp_path / "runtime", tmp_path / "target"
+    runtime.mkdir()
+    argv = tuple(word.replace("TARGET", str(target)) for word in words)
+    stages = pipeline(python_stage("print('line\\n' * 3)"), Stage(argv=argv))
+    result = asyncio.run(make_executor(runtime).run(stages, access=None, limits=LIMITS))
+    assert not target.exists()
+    assert b"root" not in result.stdout
+    assert b"ran" not in result.stdout
+    assert list(runtime.iterdir()) == []
+
+
+def test_a_filter_sees_an_environment_made_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("K8S_MCP_SECRET", "of the server")
+    result = asyncio.run(make_executor(tmp_path).run(pipeline(("jq", "-cn", "env")), access=None, limits=LIMITS))
+    assert json.loads(result.stdout) == {"LANG": "C.UTF-8", "PATH": "/nonexistent", "TERM": "dumb"}
+
+
+def test_a_cli_sees_an_environment_made_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    script = "import json, os\nprint(json.dumps(dict(os.environ)))"
+    result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
+    environment = json.loads(result.stdout)
+    assert set(environment) - {"LC_CTYPE"} == {
+        "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "HOME", "KUBECACHEDIR", "KUBECONFIG", "KUBECTL_KUBERC", "KUBERC", "LANG",
+        "PATH", "TERM", "TMPDIR",
+    }  # fmt: skip
+    assert not Path(environment["PATH"]).exists()
+
+
+def test_the_server_itself_stays_free(tmp_path: Path) -> None:
+    asyncio.run(make_executor(tmp_path).run(pipeline(("wc", "-l")), access=None, limits=LIMITS))
+    assert Path("/etc/passwd").read_text(encoding="utf-8")
+    with closing(socket.socket(socket.AF_UNIX)):
+        pass
+    assert subprocess.run(["/bin/sh", "-c", "true"], check=True).returncode == 0
+    assert python_program().path.exists()
