@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -49,15 +50,14 @@ def _decisions() -> list[dict[str, Any]]:
 
 def _commands(rounds: int) -> list[dict[str, Any]]:
     tools = ensure_tools()
-    with KwokCluster.start(nodes=2) as cluster, tempfile.TemporaryDirectory() as folder:
+    with KwokCluster.start(nodes=2, binaries=tools) as cluster, tempfile.TemporaryDirectory() as folder:
         install(cluster)
         cluster.kubectl("rollout", "status", "deployment/cart", "--namespace=shop", "--timeout=60s")
         _lift_the_rate(cluster)
         with InstalledService(cluster, tools=tools["kubectl"].parent, folder=Path(folder) / "service") as service:
             token = tokens(cluster)["auditor"]
-            taken, through_to_bare = commands.measure(
-                cluster, kubectl=tools["kubectl"], url=service.url, token=token, rounds=rounds
-            )
+            measuring = commands.measure(cluster, kubectl=tools["kubectl"], url=service.url, token=token, rounds=rounds)
+            taken, through_to_bare = asyncio.run(measuring)
             memory = _resident_bytes(service.pid)
     bare, through = taken["bare"], taken["through"]
     return [

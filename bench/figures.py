@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    Action = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -18,10 +20,10 @@ class Samples:
     name: str
     seconds: list[float] = field(default_factory=list)
 
-    def measure(self, action: Callable[[], object]) -> None:
+    async def measure(self, action: Action) -> None:
         """Take one sample."""
         began = time.perf_counter()
-        action()
+        await action()
         self.seconds.append(time.perf_counter() - began)
 
     def quantile(self, share: float) -> float:
@@ -38,15 +40,15 @@ class Samples:
         }
 
 
-def in_turn(*, rounds: int, warm_up: int = 3, **actions: Callable[[], object]) -> dict[str, Samples]:
+async def in_turn(*, rounds: int, warm_up: int = 3, **actions: Action) -> dict[str, Samples]:
     """Run the actions in turn, round after round, so that the machine's mood hits all of them alike."""
     for _ in range(warm_up):
         for action in actions.values():
-            action()
+            await action()
     taken = {name: Samples(name) for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
-            taken[name].measure(action)
+            await taken[name].measure(action)
     return taken
 
 

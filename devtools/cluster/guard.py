@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from devtools.cluster.errors import ClusterError
 from devtools.cluster.processes import remove_cluster
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,11 @@ class Guard:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C goes to the whole foreground group
         )
+
+    def check(self) -> None:
+        """Raise ClusterError when nobody watches any more."""
+        if self._process.poll() is not None:
+            raise ClusterError(f"the guard of the cluster ended by itself, with {self._process.returncode}")
 
     def release(self) -> None:
         """Let it go without removing anything. May be called twice."""

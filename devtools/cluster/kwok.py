@@ -52,7 +52,11 @@ class KwokCluster(TestCluster):
             ca_file=self._folder / "pki" / "ca.crt",
             audit_log=self._folder / "logs" / "audit.log",
             # Components inherit it, and what `kubectl exec` runs does too: nothing of the caller's is in it.
-            environment={"PATH": "/usr/bin:/bin", "HOME": str(workdir), "KWOK_WORKDIR": str(workdir / "kwok")},
+            environment={
+                "PATH": f"{workdir / 'path'}:/usr/bin:/bin",
+                "HOME": str(workdir),
+                "KWOK_WORKDIR": str(workdir / "kwok"),
+            },
         )
 
     @classmethod
@@ -64,6 +68,7 @@ class KwokCluster(TestCluster):
         workdir: Path | None = None,
         exec_on_host: bool = False,
         keep: bool | None = None,
+        binaries: Mapping[str, Path] | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> Self:
         """Start a cluster and return it when its API server is ready and its nodes are there.
@@ -71,7 +76,7 @@ class KwokCluster(TestCluster):
         `name` is a DNS label of at most 40 characters. `workdir` doesn't exist yet, is empty, or holds what is left
         of a cluster that doesn't run any more. `exec_on_host` makes `kubectl exec` run the command on this machine
         as this user, the only way that KWOK has to answer it. `keep` leaves the cluster running at `stop`
-        (default: `K8S_SKIP_CLEANUP`).
+        (default: `K8S_SKIP_CLEANUP`). `binaries` are the paths of `kwokctl.COMPONENTS` (default: `ensure_tools`).
 
         Raises:
             ClusterError: it didn't start within its time; nothing of it is left.
@@ -81,7 +86,7 @@ class KwokCluster(TestCluster):
         name = "test" if name is None else name
         if _NAME.fullmatch(name) is None:
             raise ClusterError(f"{name!r} is no name for a cluster: at most 40 of a-z, 0-9 and -")
-        binaries = ensure_tools(kwokctl.COMPONENTS)
+        binaries = ensure_tools(kwokctl.COMPONENTS) if binaries is None else binaries
         keep = Switches.from_environment().skip_cleanup if keep is None else keep
         cluster = cls(name=name, workdir=_claim(workdir), binaries=binaries, keep=keep)
         try:
@@ -107,6 +112,8 @@ class KwokCluster(TestCluster):
             atexit.register(self._remove)
         audit_policy, log_file = self.workdir / "audit-policy.yaml", self.workdir / "simulated" / "container.log"
         log_file.parent.mkdir()
+        (self.workdir / "path").mkdir()
+        (self.workdir / "path" / "kubectl").symlink_to(self._binaries["kubectl"])  # kwokctl takes the first on PATH
         log_file.write_text(kwokctl.container_log(), encoding="utf-8")
         audit_policy.write_text(kwokctl.audit_policy(), encoding="utf-8")
         report("starting etcd, API server, controller manager, scheduler and simulated nodes")
@@ -129,6 +136,8 @@ class KwokCluster(TestCluster):
                 if attempt == _ATTEMPTS or not self._port_is_taken():
                     raise ClusterError(f"{error}\n{self._logs()}") from error
                 remove_cluster(self.workdir / "kwok")
+        if self._guard is not None:
+            self._guard.check()
         report(f"ready after {time.monotonic() - began:.1f} s: {self.server_url}")
 
     def _create(self, nodes: int) -> None:

@@ -45,10 +45,11 @@ def _run(story: Story, *, check: bool) -> int:
     began = time.monotonic()
     story.title("k8s-mcp-server: kubectl for agents, each held to its policy")
     tools = ensure_tools()
+    story.done(f"{len(tools)} binaries, built from pinned Go modules, are in the cache")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(mode=0o700)
     with story.doing("start a cluster: real API server, etcd, scheduler and controllers; simulated nodes") as detail:
-        cluster = KwokCluster.start(nodes=2, on_progress=detail)
+        cluster = KwokCluster.start(nodes=2, on_progress=detail, binaries=tools)
     with cluster:
         shutil.copy(cluster.kubeconfig, FOLDER / "kubeconfig")
         (FOLDER / "kubeconfig").chmod(0o600)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -34,6 +33,10 @@ class Story:
         """One plain line."""
         self._console.print(Text(text), soft_wrap=True)
 
+    def done(self, text: str) -> None:
+        """One line for something that holds."""
+        self._console.print(f"  [green]✔[/green] {text}", soft_wrap=True)
+
     @contextmanager
     def doing(self, text: str) -> Iterator[Callable[[str], None]]:
         """Show what happens now; afterwards one line says how long it took. Yields a function for details."""
@@ -44,7 +47,7 @@ class Story:
                 status.update(f"{text}: {now}")
 
             yield detail
-        self._console.print(f"  [green]✔[/green] {text} [dim]{time.monotonic() - began:.1f} s[/dim]", soft_wrap=True)
+        self.done(f"{text} [dim]{time.monotonic() - began:.1f} s[/dim]")
 
     def outcome(self, outcome: Outcome) -> None:
         """One step of the tour: who, what, the decision, the result."""
@@ -54,13 +57,13 @@ class Story:
         seconds = outcome.details.get("duration_seconds")
         took = f"  {seconds:.2f} s" if isinstance(seconds, int | float) else ""
         self._console.print(f"\n[bold]{step.title}[/bold]")
-        self._console.print(Text.assemble((f"  {step.agent.name}", "cyan"), " ▸ ", asked))
+        self._console.print(Text.assemble((f"  {step.agent.name}", "cyan"), " ▸ ", asked), soft_wrap=True)
         self._console.print(Text.assemble((f"  {mark} {outcome.status}", colour), (took, "dim")))
-        lines = [line for line in outcome.text.splitlines() if line.strip()]
+        lines = _shown(outcome).splitlines()
         if len(lines) > _LINES:
             lines = [*lines[:_LINES], f"… {len(lines) - _LINES} more lines"]
-        if lines:
-            self._console.print(Padding(Text("\n".join(lines), style="dim", overflow="fold"), (0, 0, 0, 4)))
+        for line in lines:
+            self._console.print(Text(f"    {line}", style="dim"), soft_wrap=True)
         for fault in outcome.faults:
             self._console.print(f"    [red]this is wrong: {fault}[/red]")
 
@@ -79,3 +82,14 @@ class Story:
             )
         )
         self.say(f"  Admin    KUBECONFIG={folder / 'kubeconfig'} kubectl get mcpap")
+
+
+def _shown(outcome: Outcome) -> str:
+    """What the command printed; where it printed nothing, what the service said."""
+    details = outcome.details
+    if outcome.step.command is None:
+        return outcome.text
+    printed = [details.get("stdout", ""), details.get("stderr", "")]
+    said = [": ".join(filter(None, [details.get("reason", ""), details.get("message", "")])), details.get("hint", "")]
+    note = ["(cut to what the policy allows)"] if details.get("filtered") else []
+    return "\n".join(text.rstrip() for text in ([*printed, *note] if any(printed) else said) if text)

@@ -169,11 +169,16 @@ def install(cluster: TestCluster, *, on_progress: Callable[[str], None] = lambda
     The nodes are simulated: a Pod there would look ready and answer nothing.
     """
     on_progress("custom resource definition")
-    cluster.kubectl("apply", "--kustomize", "crds")
-    cluster.kubectl("wait", "--for=condition=Established", "crd/mcpaccesspolicies.k8s-mcp.io", "--timeout=30s")
+    install_crd(cluster)
     on_progress("namespaces, RBAC, Deployment, policies, three teams")
     cluster.kubectl("apply", "--kustomize", "examples/demo")
     cluster.kubectl("scale", "deployment", NAME, "--namespace", NAMESPACE, "--replicas=0")
+
+
+def install_crd(cluster: TestCluster) -> None:
+    """Apply the CRD and wait until policies can be written."""
+    cluster.kubectl("apply", "--kustomize", "crds")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/mcpaccesspolicies.k8s-mcp.io", "--timeout=30s")
 
 
 def uninstall(cluster: TestCluster) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from devtools.toolchain.catalog import select
 from devtools.toolchain.ensure import ensure_tools, find_tool
 from devtools.toolchain.errors import ToolchainError
+from devtools.toolchain.progress import ConsoleProgress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ensure(options: argparse.Namespace) -> int:
-    paths = ensure_tools(options.names)
+    paths = ensure_tools(options.names, progress=ConsoleProgress())
     if options.out is not None:
         paths = _copy(paths, options.out)
     if options.print_dir:

@@ -33,7 +33,7 @@ def ensure_tools(
         ToolchainError: a tool can't be had; its text is one line that says what to do.
     """
     tools = select(names, tools_dir=tools_dir)
-    progress = progress or ConsoleProgress()
+    progress = progress or ConsoleProgress(only_builds=True)
     cache = BuildCache(cache_dir or default_cache_dir())
     return {
         tool.name: _ensure(tool, k=k, n=len(tools), cache=cache, progress=progress)
@@ -61,7 +61,10 @@ def _ensure(tool: GoTool, *, k: int, n: int, cache: BuildCache, progress: Progre
         with cache.lock(on_wait=progress.waiting):
             if not path.is_file():  # whoever held the lock may have built it
                 progress.started(tool, k=k, n=n)
-                _build(tool, path=path, cache=cache, progress=progress)
+                try:
+                    _build(tool, path=path, cache=cache, progress=progress)
+                finally:
+                    progress.ended()
                 how = "built"
     progress.finished(tool, k=k, n=n, how=how, seconds=time.monotonic() - began)
     return path

@@ -36,6 +36,7 @@ from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.tools import Tool
+from k8s_mcp_server.serving import text
 from k8s_mcp_server.serving.admission import Admission
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
@@ -246,15 +247,15 @@ class Application:
         if not isinstance(self.executor, Executor):
             return
         executor = self.executor
-        async with ApiClient.connect(self._api_server) as client:
-            await KubectlCache(
-                client,
-                discovery=self.cluster.discovery,
-                parent=self._settings.runtime_dir,
-                port=self.gateway.port,
-                published=lambda folder: setattr(executor, "discovery_cache", folder),
-                clock=time.monotonic,
-            ).run()
+        cache = KubectlCache(
+            lambda: ApiClient.connect(self._api_server),
+            discovery=self.cluster.discovery,
+            parent=self._settings.runtime_dir,
+            port=self.gateway.port,
+            published=lambda folder: setattr(executor, "discovery_cache", folder),
+            clock=time.monotonic,
+        )
+        await cache.run()
 
     async def _keep_revalidating(self) -> None:
         """A policy also ends by the clock, which changes no snapshot."""
@@ -291,8 +292,10 @@ def check_node(settings: Settings) -> dict[str, Any]:
 
 async def _serve(settings: Settings) -> int:
     _prepare_runtime_dir(settings)
-    report, binaries = await asyncio.gather(
-        asyncio.to_thread(probe), asyncio.to_thread(find_binaries, settings.tools_dir)
+    report, binaries, _ = await asyncio.gather(
+        asyncio.to_thread(probe),
+        asyncio.to_thread(find_binaries, settings.tools_dir),
+        asyncio.to_thread(text.prepare),
     )
     if report.reason:
         logger.warning("sandbox: %s", report.reason)
@@ -313,12 +316,21 @@ def _api_server(settings: Settings) -> ApiServer:
             "`kubernetes_host` is not set, and there is no KUBERNETES_SERVICE_HOST as in a pod: write the API server's "
             "host"
         )
-    return ApiServer(
+    api_server = ApiServer(
         host=settings.kubernetes_host,
         port=settings.kubernetes_port,
         ca_file=settings.ca_file,
         token_file=settings.token_file,
     )
+    for key, path, read in (
+        ("ca_file", settings.ca_file, api_server.ssl_context),
+        ("token_file", settings.token_file, api_server.token),
+    ):
+        try:
+            read()
+        except Unavailable as error:
+            raise ConfigurationError(f"`{key}` {path}: {error}") from error
+    return api_server
 
 
 def _limits(settings: Settings) -> Limits:
@@ -350,5 +362,6 @@ def _on_signals(stop: asyncio.Future[signal.Signals]) -> None:
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("background work had failed", exc_info=error)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from tests.support.raw_http import RawClient, request
 
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.cluster.discovery import DiscoveryReader
 from k8s_mcp_server.gateway.authorize import Authorizer
+from k8s_mcp_server.gateway.exchange import Exchange
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.policy.compile import read_policy
 from k8s_mcp_server.policy.environment import Environment
@@ -28,12 +28,13 @@ from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
 from k8s_mcp_server.telemetry.metrics import Metrics
+from tests.support.raw_http import RawClient, request
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from devtools.cluster import TestCluster
-
     from k8s_mcp_server.gateway.session import CommandSession
     from k8s_mcp_server.policy.catalog import Catalog
 
@@ -362,7 +363,7 @@ async def test_paging_through_a_filtered_list_finds_everything(rig: Rig) -> None
         pytest.param(("get", "nodes"), "may not list nodes", id="cluster-scoped"),
         pytest.param(("delete", "pod", "web", "-n", "{other}"), "may not delete pods", id="delete elsewhere"),
         pytest.param(("get", "--raw", "/api/v1/namespaces/{other}/pods"), "may not list pods", id="raw"),
-        pytest.param(("get", "--raw", "/api/v1/namespaces/{team}%2F..%2F{other}/pods"), "may not list pods", id="raw %2F"),
+        pytest.param(("get", "--raw", "/api/v1/namespaces/x%2F..%2F{other}/pods"), "may not list pods", id="raw %2F"),
         pytest.param(("get", "--raw", "/metrics"), "may not get path", id="metrics"),
         pytest.param(("create", "token", "default", "--audience=k8s-mcp-server"), "never issued", id="our audience"),
     ],
@@ -422,14 +423,12 @@ async def test_a_rollout_is_created_waited_for_restarted_and_deleted(rig: Rig) -
 
 async def test_a_filtered_watch_begins_at_once_and_shows_only_the_policys_namespaces(rig: Rig) -> None:
     site, name = rig.site, f"seen-{uuid.uuid4().hex[:6]}"
-    process = await rig.start(
-        "get", "configmaps", "-A", "--watch-only", "-o", "custom-columns=:metadata.namespace,:metadata.name"
-    )
+    columns = "custom-columns=:metadata.namespace,:metadata.name"
+    process = await rig.start("get", "configmaps", "-A", "--watch-only", "-o", columns)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(KUBECTL_SECONDS):
-            while not any("watch=true" in line["target"] for line in watching(rig)):
-                await asyncio.sleep(0.02)
+            await eventually(lambda: "watch=true" in watching(rig))
             await asyncio.to_thread(apply, site.cluster, configmap(name, site.other), configmap(name, site.team))
             line = await process.stdout.readline()
             while name.encode() not in line:
@@ -440,17 +439,16 @@ async def test_a_filtered_watch_begins_at_once_and_shows_only_the_policys_namesp
         await process.communicate()
 
 
-def watching(rig: Rig) -> list[dict[str, str]]:
-    """The requests that are being served now, in the words of the audit log."""
-    return [{"target": exchange._head.target} for exchange in rig.session.in_flight]  # type: ignore[attr-defined]  # of Exchange
+def watching(rig: Rig) -> str:
+    """The targets of the requests that are being served now."""
+    return " ".join(exchange._head.target for exchange in rig.session.in_flight if isinstance(exchange, Exchange))
 
 
 async def test_a_watch_ends_when_its_policy_goes(rig: Rig) -> None:
     process = await rig.start("get", "pods", "--watch-only")
     try:
         async with asyncio.timeout(KUBECTL_SECONDS):
-            while not watching(rig) or "watch=true" not in watching(rig)[0]["target"]:
-                await asyncio.sleep(0.02)
+            await eventually(lambda: "watch=true" in watching(rig))
             rig.policies.snapshot = Snapshot.build([], [])
             rig.gateway.revalidate()
             await process.wait()
@@ -487,15 +485,13 @@ async def test_a_port_is_forwarded(rig: Rig) -> None:
     finally:
         process.kill()
         await process.communicate()
-    [line] = [line for line in await settled(rig) if line["attributes"].get("subresource") == "portforward"]
-    assert line["status"] == 101
+    forwarded = [line for line in await settled(rig) if line["attributes"].get("subresource") == "portforward"]
+    assert [line["status"] for line in forwarded] == [101]
 
 
 async def settled(rig: Rig) -> list[dict[str, Any]]:
     """The audit lines once no request is being served any more."""
-    async with asyncio.timeout(KUBECTL_SECONDS):
-        while rig.session.in_flight:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not rig.session.in_flight)
     return rig.requests()
 
 

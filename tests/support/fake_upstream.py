@@ -63,8 +63,8 @@ class FakeUpstream:
         self.requests: list[Received] = []
         self.connections = 0
         self.respond: Respond = lambda _: Reply()
+        self.serve_connection: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
         self.spliced: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
-        self._folder = folder
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,7 +111,10 @@ class FakeUpstream:
         self._writers.add(writer)
         self.connections += 1
         try:
-            await self._serve_connection(reader, writer, number=self.connections)
+            if self.serve_connection is not None:
+                await self.serve_connection(reader, writer)
+            else:
+                await self._serve_connection(reader, writer, number=self.connections)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-
-from tests.support.fake_upstream import FakeUpstream
-from tests.support.raw_http import RawClient, RawResponse, request
 
 from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
@@ -22,6 +18,9 @@ from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit, RequestRecord
 from k8s_mcp_server.telemetry.metrics import Metrics
+from tests.support.fake_upstream import FakeUpstream
+from tests.support.raw_http import RawClient, RawResponse, request
+from tests.support.waiting import eventually
 
 AGENT = Client(username="system:serviceaccount:team-a-agents:deployer")
 OURSELVES = "system:serviceaccount:k8s-mcp-system:k8s-mcp-server"
@@ -63,7 +62,7 @@ class FakeAuthorizer(Authorizer):
         self.asked.append(tuple(requests))
         return self.decide(requests, client=client, tool=tool)
 
-    def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:  # noqa: ARG002
+    def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
         decisions = [self.rule(item) for item in requests]
         return next((decision for decision in decisions if not decision.allowed), decisions[0])
 
@@ -105,7 +104,5 @@ class Bench:
 
     async def recorded(self, count: int) -> list[RequestRecord]:
         """The audit records, once there are that many."""
-        async with asyncio.timeout(10):
-            while len(self.audit.records) < count:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: len(self.audit.records) >= count)
         return self.audit.records

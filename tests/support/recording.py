@@ -77,19 +77,20 @@ class ObjectRecorder:
                 objects[change.name] = change.body
         return objects
 
+    def version(self, uid: str, *, resource_version: str) -> dict[str, Any]:
+        """One version of an object; raises LookupError when it was never seen."""
+        for change in list(self.changes):
+            metadata = change.body["metadata"]
+            if (metadata["uid"], metadata["resourceVersion"]) == (uid, resource_version):
+                return change.body
+        raise LookupError(f"no object {uid} had the resourceVersion {resource_version}")
+
     def times_between(self, start: float, end: float) -> list[float]:
         """``start``, and each moment until ``end`` at which something changed."""
         return [start, *sorted({change.at for change in list(self.changes) if start < change.at <= end})]
 
     def _read(self, kind: str, watch: subprocess.Popen[str]) -> None:
-        decoder = json.JSONDecoder()
-        pending = ""
-        for line in watch.stdout or ():
-            pending += line
-            # kubectl indents each event; its last line alone is a closing brace in the first column.
-            if not line.startswith("}"):
-                continue
-            event, _ = decoder.raw_decode(pending)
-            pending = ""
+        for line in watch.stdout or ():  # one event a line
+            event = json.loads(line)
             deleted = event["type"] == "DELETED"
             self.changes.append(Change(at=time.time(), kind=kind, deleted=deleted, body=event["object"]))

@@ -87,6 +87,9 @@ class Recorder:
     def compiled(self, packages: int, *, of: int) -> None:
         self.events.append(f"{packages}/{of} packages")
 
+    def ended(self) -> None:
+        self.events.append("ended")
+
     def finished(self, tool: GoTool, *, k: int, n: int, how: str, seconds: float) -> None:
         assert seconds >= 0
         self.events.append(f"{k}/{n} {tool.name} {tool.version} {how}")

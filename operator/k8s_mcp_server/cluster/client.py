@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import aiohttp
 import msgspec
 
+from k8s_mcp_server.cluster.connections import Connections, base_url
 from k8s_mcp_server.errors import Unavailable
 
 if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
 
-USER_AGENT: Final = "k8s-mcp-server/controller"
 REQUEST_TIMEOUT: Final = 10.0
 CONNECT_TIMEOUT: Final = 5.0
 _MESSAGE_LENGTH: Final = 300
@@ -72,8 +72,8 @@ class ApiClient:
     @asynccontextmanager
     async def connect(cls, api_server: ApiServer) -> AsyncIterator[Self]:
         """A client whose connections are closed at the end of the block."""
-        async with open_session(api_server) as session:
-            yield cls(api_server, session)
+        async with Connections.to(api_server) as connections:
+            yield cls(api_server, connections.session())
 
     async def request(
         self,
@@ -121,27 +121,6 @@ class ApiClient:
         if response.status in _SUCCESS:
             return Answer(status=response.status, body=content, headers=response.headers)
         raise ApiStatusError(response.status, _status_message(content))
-
-
-def base_url(api_server: ApiServer) -> str:
-    """``https://host:port``, an IPv6 address in brackets."""
-    host = f"[{api_server.host}]" if ":" in api_server.host else api_server.host
-    return f"https://{host}:{api_server.port}"
-
-
-def open_session(api_server: ApiServer) -> aiohttp.ClientSession:
-    """A session that trusts the cluster's CA only and sends the current token with each request."""
-
-    async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        request.headers["Authorization"] = f"Bearer {api_server.token()}"
-        return await handler(request)
-
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=api_server.ssl_context(), limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT},
-        middlewares=(authorize,),
-    )
 
 
 def _status_message(content: bytes) -> str:

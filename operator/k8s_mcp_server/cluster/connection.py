@@ -1,7 +1,7 @@
 """Where the API server is and how the service proves itself to it.
 
-The kubelet rotates the projected token (and, rarely, the CA bundle) by swapping files: both are read again when the file
-behind the path changes, so nobody has to restart. The token never leaves the process in any other form.
+The kubelet rotates the projected token (and, rarely, the CA bundle) by swapping files: both are read again when the
+file behind the path changes, so nobody has to restart.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import kopf
 
-from k8s_mcp_server.cluster.client import base_url, open_session
+from k8s_mcp_server.cluster.connections import Connections, base_url
 from k8s_mcp_server.cluster.operator import Backoff
 from k8s_mcp_server.cluster.store import Resource
 
@@ -90,15 +90,16 @@ class KopfRun:
             if self._stopping:
                 return
             self._loop, self._stop = asyncio.get_running_loop(), stop
-        await kopf.operator(
-            registry=self._registry(),
-            settings=operator_settings(),
-            clusterwide=True,
-            standalone=True,
-            stop_flag=stop,
-        )
+        async with Connections.to(self._api_server) as connections:
+            await kopf.operator(
+                registry=self._registry(connections),
+                settings=operator_settings(),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=stop,
+            )
 
-    def _registry(self) -> kopf.OperatorRegistry:
+    def _registry(self, connections: Connections) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         logins = itertools.count()
 
@@ -106,9 +107,7 @@ class KopfRun:
         async def login(**_: Any) -> kopf.AiohttpSession:
             if next(logins):
                 await asyncio.sleep(_LOGIN_SECONDS)  # after a 401; kopf itself would ask again at once
-            return kopf.AiohttpSession(
-                server=base_url(self._api_server), aiohttp_session=open_session(self._api_server)
-            )
+            return kopf.AiohttpSession(server=base_url(self._api_server), aiohttp_session=connections.session())
 
         @kopf.on.event("k8s-mcp.io", "v1alpha1", "mcpaccesspolicies", registry=registry)
         async def on_policy(event: Mapping[str, Any], **_: Any) -> None:

@@ -167,7 +167,7 @@ def _check_terminal(read: KubectlWords, words: Sequence[str]) -> None:
     raise CommandRefused(
         "NoTerminal",
         "There is no terminal here: -t cannot work.",
-        instead=f"Write: `kubectl {_quoted([*kept, *rest])}`; text for its input goes into the stdin argument, with -i.",
+        instead=f"{_write([*kept, *rest])}; text for its input goes into the stdin argument, with -i.",
     )
 
 

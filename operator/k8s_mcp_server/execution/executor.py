@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.limits import Limits
 
 PROGRESS_SECONDS: Final = 1.0
+_STRAYS_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -51,6 +55,7 @@ class Executor:
         self._sandbox = sandbox
         self._runtime_dir = runtime_dir
         self._progress_seconds = progress_seconds
+        self._strays_task: asyncio.Task[None] | None = None
 
     async def run(
         self,
@@ -96,7 +101,19 @@ class Executor:
             await running.wait(on_progress, progress_seconds=self._progress_seconds)
         finally:
             await uninterrupted(_clean_up(running, workdir))
+            self._look_for_strays_soon()
         return running.result()
+
+    def _look_for_strays_soon(self) -> None:
+        """One look for all commands that ended within a second, beside them and not within."""
+        if self._strays_task is None or self._strays_task.done():
+            self._strays_task = asyncio.ensure_future(self._end_strays())
+
+    async def _end_strays(self) -> None:
+        await asyncio.sleep(_STRAYS_SECONDS)
+        ended = await asyncio.to_thread(self._sandbox.end_strays)
+        if ended:
+            _log.error("%d processes had left their command's process group and were ended", ended)
 
     def _plan(self, stage: Stage) -> StagePlan:
         program = self.binaries.find(stage.program)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from resource import struct_rusage
 
 _T = TypeVar("_T")
@@ -21,9 +21,11 @@ class StageProcess:
 
     Args:
         process: just started; waited for here only.
+        on_reaped: called with its number, once it has been reaped.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, on_reaped: Callable[[int], None]) -> None:
+        self._on_reaped = on_reaped
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._pidfd = os.pidfd_open(process.pid)
@@ -59,6 +61,7 @@ class StageProcess:
         self.kill()  # what is left of the group, while the dead leader still keeps its number
         _, status, self.usage = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._on_reaped(self.pid)
         self.exited.set_result(None)
 
 

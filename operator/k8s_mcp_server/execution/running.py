@@ -37,6 +37,7 @@ STDERR_BYTES: Final = 64 * 1024
 _WATCH_SECONDS: Final = 0.25
 _READER_GONE_SECONDS: Final = 1.0
 _END_SECONDS: Final = 10.0
+_DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes; one that left its group may keep them open
 _GO_OUT_OF_MEMORY: Final = (b"runtime: cannot allocate memory", b"runtime: out of memory")
 
 _log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class RunningPipeline:
             )
             if not done:
                 self._kill(KilledFor.TIMEOUT)
-                await asyncio.wait({finished}, timeout=_END_SECONDS)
+                await asyncio.wait({finished}, timeout=_DRAIN_SECONDS)
         finally:
             for task in (finished, *helpers):
                 task.cancel()
@@ -210,7 +211,7 @@ class RunningPipeline:
         return filter_profile(plan.program), filter_environment(), Path("/")
 
     async def _adopt(self, future: Future[subprocess.Popen[bytes]]) -> None:
-        process = StageProcess(await asyncio.wrap_future(future))
+        process = StageProcess(await asyncio.wrap_future(future), on_reaped=self._around.sandbox.ended)
         self._processes.append(process)
         limits = self._around.limits
         process_limits.limit_process(

@@ -1,1 +1,1 @@
-"""The one way from a command to the API server: every request is understood, decided, forwarded as ours, and recorded."""
+"""The one way from a command to the API server: each request is understood, decided, forwarded as ours, recorded."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.telemetry.metrics import Metrics
 
+MOST_CONNECTIONS_OF_A_COMMAND: Final = 64
 _NOBODY: Final = Client(username="")
 _LONGEST_RECORDED_TARGET: Final = 512
 
@@ -130,6 +131,10 @@ class Exchange:
             self._connection.close_after_response = True
             self._decision = malformed("The token is not that of a running command.")
             raise _Refused(Refusal(code=401, message=self._decision.message))
+        if bound is None and len(session.connections) >= MOST_CONNECTIONS_OF_A_COMMAND:
+            self._connection.close_after_response = True
+            self._decision = malformed("The command has too many connections open.")
+            raise _Refused(Refusal(code=429, message=self._decision.message))
         self._connection.session = session
         session.connections.add(self._connection)
         session.in_flight.add(self)

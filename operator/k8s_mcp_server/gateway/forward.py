@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.errors import K8sMcpError
-from k8s_mcp_server.gateway.upstream import (
-    ResponseHead,
-    UpstreamBroken,
-    UpstreamConnection,
-    UpstreamPool,
-)
+from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamBroken, UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k8s_mcp_server.gateway.pool import UpstreamPool
     from k8s_mcp_server.gateway.stream import ByteStream
 
-_UNAUTHORIZED = 401
+_UNAUTHORIZED: Final = HTTPStatus.UNAUTHORIZED
 
 
 class UpstreamSlow(K8sMcpError):
@@ -54,8 +51,9 @@ class Outgoing:
 async def send(outgoing: Outgoing, pool: UpstreamPool) -> tuple[UpstreamConnection, ResponseHead]:
     """Send the request and wait for the head of the answer. The caller releases or aborts the connection.
 
-    A connection that was used before may have been closed by the API server just now, and a token may just have been rotated: a
-    request that changes nothing is then sent once more. Any other is not, because nobody knows what became of it.
+    A connection that was used before may have been closed by the API server just now, and a token may just have been
+    rotated: a request that changes nothing is then sent once more. Any other is not, because nobody knows what became
+    of it.
 
     Raises:
         Unavailable: the API server cannot be reached; nothing was sent.
@@ -97,7 +95,8 @@ async def _exchange(outgoing: Outgoing, connection: UpstreamConnection, *, secon
     connection.write(outgoing.head())
     upload = asyncio.create_task(_upload(outgoing, body, connection))
     try:
-        await asyncio.wait({upload, connection.response}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {upload, connection.response}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not connection.response.done():
             upload.result()
         else:

@@ -19,12 +19,13 @@ from k8s_mcp_server.gateway.permissions import is_long_running
 from k8s_mcp_server.gateway.requestinfo import first
 from k8s_mcp_server.gateway.splice import splice
 from k8s_mcp_server.gateway.status import Refusal
-from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamBroken, UpstreamConnection, UpstreamPool
+from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamBroken, UpstreamConnection
 
 if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
     from k8s_mcp_server.gateway.front import FrontConnection
     from k8s_mcp_server.gateway.head import RequestHead
+    from k8s_mcp_server.gateway.pool import UpstreamPool
     from k8s_mcp_server.gateway.response import ResponseWriter
     from k8s_mcp_server.gateway.stream import ByteStream
     from k8s_mcp_server.gateway.target import Target
@@ -73,7 +74,9 @@ class Forwarder:
         self._sealer = ContinueSealer()
 
     async def forward(self, request: DecidedRequest, *, writer: ResponseWriter, connection: FrontConnection) -> None:
-        """Forward the request and pass the answer on; a failure becomes a ``Status``, or a broken connection once an answer has begun.
+        """Forward the request and pass the answer on.
+
+        A failure becomes a ``Status``, or a broken connection once an answer has begun.
 
         Raises:
             HeadRefused: the client's body turned out to be malformed; nothing was answered.
@@ -168,6 +171,7 @@ class Forwarder:
         return request.target.with_parameter("continue", opened)
 
 
+_NOT_KNOWN: Final = "Whether the change was made is not known: look before you repeat it."
 _EXPIRED: Final = Refusal(
     code=410,
     message="The continue token is not one of this command's for this list. Start the list again without one.",
@@ -183,12 +187,9 @@ def _failure(error: Exception, request: DecidedRequest) -> Refusal:
     if isinstance(error, Unfilterable):
         return Refusal(
             code=502,
-            message=f"The answer could not be cut to what you may see ({text}), so it is withheld. Ask for one namespace.",
+            message=f"The answer cannot be cut to what you may see ({text}), so it is withheld. Ask for one namespace.",
         )
-    code = 504 if isinstance(error, UpstreamSlow) else 502
-    if request.head.method == "GET":
-        return Refusal(code=code, message=f"{text}. Nothing was changed; try again.".capitalize())
-    return Refusal(
-        code=code,
-        message=f"{text}. Whether the change was made is not known: look before you repeat it.".capitalize(),
-    )
+    what = text[:1].upper() + text[1:]
+    known = request.head.method == "GET"
+    advice = "Nothing was changed; try again." if known else _NOT_KNOWN
+    return Refusal(code=504 if isinstance(error, UpstreamSlow) else 502, message=f"{what}. {advice}")

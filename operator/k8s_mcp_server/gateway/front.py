@@ -1,12 +1,14 @@
 """One connection of a command: TLS bytes in, one request at a time out to a handler, the handler's bytes back.
 
-Hand-written over llhttp because it must refuse what servers forgive: pipelining (two heads in one segment), slow heads, endless
-bodies. A request reaches the handler only after its whole head was read twice (head.py, llhttp) with the same result.
+Hand-written over llhttp because it must refuse what servers forgive: pipelining (two heads in one segment), slow heads,
+endless bodies. A request reaches the handler only after its whole head was read twice (head.py, llhttp) with the same
+result.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import re
@@ -96,6 +98,7 @@ class FrontConnection(asyncio.Protocol):
         self._body = self._new_stream()
         self._raw: ByteStream | None = None
         self._received = 0
+        self._left: int | None = None  # bytes of the body still to come, where its length was stated
         self._parts: list[bytes] = []
         self._started = False
         self._answered = False
@@ -120,6 +123,13 @@ class FrontConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def end(self) -> None:
+        """Drop the connection and wait until its request has ended, too."""
+        self.abort()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
     def upgraded_stream(self) -> ByteStream:
         """Everything the client sends after the head of an upgrade request."""
         return self._raw or self._new_stream()
@@ -127,6 +137,7 @@ class FrontConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
         self._transport = cast("asyncio.Transport", transport)
         if not self._accept(self):
             self._transport.abort()
@@ -135,6 +146,7 @@ class FrontConnection(asyncio.Protocol):
         self._arm(self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
         if self._state is _State.ENDING:
             return
         if self._raw is not None:
@@ -147,12 +159,15 @@ class FrontConnection(asyncio.Protocol):
             self._refuse(HeadRefused("pipelined requests are not supported"))
 
     def pause_writing(self) -> None:
+        """The write buffer is full."""
         self.drain.pause()
 
     def resume_writing(self) -> None:
+        """The write buffer has room again."""
         self.drain.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
         self._disarm()
         self._transport = None
         gone = ConnectionResetError("the client is gone")
@@ -167,14 +182,17 @@ class FrontConnection(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
+        """llhttp: the first byte of a message."""
         if self._started:
             raise HeadRefused("pipelined requests are not supported")
         self._started = True
 
     def on_body(self, data: bytes) -> None:
+        """llhttp: bytes of a body, unframed."""
         self._parts.append(data)
 
     def on_message_complete(self) -> None:
+        """llhttp: the end of a message."""
         if self._parts:
             self._flush_parts()
         self._body.finish()
@@ -189,7 +207,7 @@ class FrontConnection(asyncio.Protocol):
         end = self._buffer.find(b"\r\n\r\n", searched)
         if (end if end >= 0 else len(self._buffer)) > LONGEST_HEAD:
             self._refuse(HeadRefused("the request head is too large", status=431))
-        elif _BARE_LINE_FEED.search(self._buffer, 0, end if end >= 0 else len(self._buffer)):
+        elif _BARE_LINE_FEED.search(self._buffer, searched, end if end >= 0 else len(self._buffer)):
             self._refuse(HeadRefused("malformed line ending"))
         elif end >= 0:
             head, rest = bytes(self._buffer[: end + 4]), bytes(self._buffer[end + 4 :])
@@ -202,12 +220,11 @@ class FrontConnection(asyncio.Protocol):
         try:
             head = parse_head(data)
             self._feed_head(data, head)
-            if (head.content_length or 0) > self._limits.body_bytes:
-                raise HeadRefused("the request body is too large", status=413)
         except HeadRefused as error:
             self._refuse(error)
             return
         self._state = _State.REQUEST
+        self._left = head.content_length
         if head.upgrade:
             self._raw = self._new_stream()
             if rest:
@@ -233,6 +250,8 @@ class FrontConnection(asyncio.Protocol):
         )
         if not agreed:
             raise HeadRefused("ambiguous request head")
+        if (head.content_length or 0) > self._limits.body_bytes:
+            raise HeadRefused("the request body is too large", status=413)
 
     def _read_body(self, data: bytes) -> None:
         self._arm(self._limits.body_seconds)
@@ -241,7 +260,11 @@ class FrontConnection(asyncio.Protocol):
         if self._received > limit:
             self._refuse(HeadRefused("the request body is too large", status=413))
             return
-        if self._body.finished and data:
+        rest = b""
+        if self._left is not None:
+            data, rest = data[: self._left], data[self._left :]
+            self._left -= len(data)
+        if rest and not self._answered:
             self._refuse(HeadRefused("pipelined requests are not supported"))
             return
         try:
@@ -256,7 +279,7 @@ class FrontConnection(asyncio.Protocol):
         if self._body.finished:
             self._disarm()
             if self._answered:
-                self._next()
+                self._next(rest)
 
     def _flush_parts(self) -> None:
         data = b"".join(self._parts)
@@ -271,7 +294,8 @@ class FrontConnection(asyncio.Protocol):
         self._task.add_done_callback(self._ended)
 
     async def _run(self, head: RequestHead) -> None:
-        await self._handler.handle(head, self._body, self)
+        with contextlib.suppress(ConnectionResetError):  # the client is gone
+            await self._handler.handle(head, self._body, self)
         self._task = None
         if self.close_after_response or self._state is _State.ENDING or self._raw is not None:
             self._close()
@@ -290,13 +314,15 @@ class FrontConnection(asyncio.Protocol):
             _log.error("a request could not be served", exc_info=error)
             self.abort()
 
-    def _next(self) -> None:
+    def _next(self, rest: bytes = b"") -> None:
         self._state = _State.HEAD
         self._parser = None
         self._started = self._answered = False
         self._received = 0
         self._body = self._new_stream()
         self._arm(self._limits.idle_seconds)
+        if rest:
+            self._read_head(rest)
 
     def _refuse(self, error: HeadRefused) -> None:
         """End the connection over what the client sent; an answer only where none has begun."""

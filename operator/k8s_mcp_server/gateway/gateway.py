@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.exchange import Exchange, Services, malformed
 from k8s_mcp_server.gateway.forwarding import Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
+from k8s_mcp_server.gateway.pool import UpstreamLimits, UpstreamPool
 from k8s_mcp_server.gateway.response import ResponseWriter
 from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.gateway.status import Refusal
 from k8s_mcp_server.gateway.tls import LOOPBACK, server_context
-from k8s_mcp_server.gateway.upstream import UpstreamLimits, UpstreamPool
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.tools import Tool
     from k8s_mcp_server.telemetry.metrics import Metrics
 
-MOST_CONNECTIONS = 1024
+MOST_CONNECTIONS: Final = 1024
 
 
 class Gateway:
@@ -36,7 +36,7 @@ class Gateway:
         authorizer: decides each request.
         metrics: counts decisions and forwarded requests.
         audit: gets a record of each request.
-        service_account: our own username (``system:serviceaccount:<namespace>:<name>``), which forwarded requests impersonate.
+        service_account: our own username (``system:serviceaccount:<namespace>:<name>``), which requests act as.
         front_limits: of the commands' connections.
         upstream_limits: of the API server's.
     """
@@ -101,7 +101,7 @@ class Gateway:
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._connections):
-            connection.abort()
+            await connection.end()
         self._pool.close()
         if self._server is not None:
             await self._server.wait_closed()

@@ -1,8 +1,8 @@
 """A request's head: read strictly, before any of it has an effect.
 
-RFC 9112 lets a recipient be lenient in many places (bare LF, folded lines, blanks before a colon, several lengths). Each of them is a
-way to make two readers see two requests, and no CLI needs one, so all of them are refused here; what passes is read a second
-time by llhttp (front.py), and both must agree.
+RFC 9112 lets a recipient be lenient in many places (bare LF, folded lines, blanks before a colon, several lengths).
+Each of them is a way to make two readers see two requests, and no CLI needs one, so all of them are refused here; what
+passes is read a second time by llhttp (front.py), and both must agree.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ EXTRA_KEY: Final = "k8s-mcp.io/client"
 _LONGEST_USER_AGENT: Final = 256
 _PRINTABLE: Final = "".join(set(string.punctuation) - {"%"})
 
-# What a CLI may say for itself. Never: Authorization, Impersonate-*, X-Remote-*, X-Forwarded-*, Audit-ID, Cookie, and all that
-# nobody has thought of yet.
+# What a CLI may say for itself. Never: Authorization, Impersonate-*, X-Remote-*, X-Forwarded-*, Audit-ID, Cookie, and
+# all that nobody has thought of yet.
 _FORWARDED: Final = frozenset(
     {
         "accept", "accept-encoding", "content-type", "if-match", "if-none-match", "sec-websocket-extensions",
@@ -30,7 +30,8 @@ _FORWARDED: Final = frozenset(
 class Attribution:
     """Whom the API server's audit log, webhooks and admission policies see.
 
-    The request acts as our own ServiceAccount, by impersonating it, which leaves our rights as they are and lets us add the
+    The request acts as our own ServiceAccount, by impersonating it,
+    which leaves our rights as they are and lets us add the
     client as an extra field. The groups of a ServiceAccount follow from its name, so none are sent
     (k8s.io/apiserver/pkg/endpoints/filters/impersonation/impersonation.go).
 

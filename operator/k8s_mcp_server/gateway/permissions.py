@@ -1,7 +1,7 @@
 """Which permissions one request needs: usually its own RequestInfo, sometimes more.
 
-The API server checks some things late and with the caller's identity, inside of the handlers. It sees ours, so those checks
-are made here, before the request is forwarded.
+The API server checks some things late and with the caller's identity, inside of the handlers. It sees ours, so those
+checks are made here, before the request is forwarded.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def required_requests(info: RequestInfo, *, method: str, content_type: str) -> t
     - A PUT, and a server-side apply, creates what is missing: ``withAuthorization`` in
       k8s.io/apiserver/pkg/endpoints/handlers/{update,patch}.go. Never through a subresource (``status``, ``scale``).
     - exec, attach and port-forward over WebSocket are a GET that does what a POST does, so they need ``create``:
-      ``AuthorizePodWebsocketUpgradeCreatePermission``, k8s.io/kubernetes/pkg/registry/core/pod/rest/subresources.go. The
-      same goes for any other upgrade, beside its own verb, for nothing that follows it is seen.
+      ``AuthorizePodWebsocketUpgradeCreatePermission``, k8s.io/kubernetes/pkg/registry/core/pod/rest/subresources.go.
+      The same goes for any other upgrade, beside its own verb, for nothing that follows it is seen.
 
     Args:
         info: the request's own attributes.

@@ -1,4 +1,7 @@
-"""As much of the protobuf wire format as reading one field of a small message takes (protobuf.dev/programming-guides/encoding)."""
+"""As much of the protobuf wire format as reading one field of a small message takes.
+
+Source: protobuf.dev/programming-guides/encoding.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ _FIXED64: Final = 1
 _LENGTH_DELIMITED: Final = 2
 _FIXED32: Final = 5
 _LONGEST_VARINT: Final = 10
+_MORE: Final = 0x80
 KUBERNETES_MAGIC: Final = b"k8s\0"
 _UNKNOWN_RAW: Final = 2
 
@@ -72,7 +76,7 @@ def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     value = 0
     for index, byte in enumerate(data[position : position + _LONGEST_VARINT]):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
+        value |= (byte & ~_MORE) << (7 * index)
+        if not byte & _MORE:
             return value, position + index + 1
     raise Unreadable("an unfinished number")

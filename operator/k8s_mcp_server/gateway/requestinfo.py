@@ -1,8 +1,9 @@
 """What a request asks of the API server, by the API server's own rules.
 
-A port of ``RequestInfoFactory.NewRequestInfo`` (k8s.io/apiserver/pkg/endpoints/request/requestinfo.go, v0.37) with the prefixes
-that kube-apiserver sets: ``api`` and ``apis``, of which ``api`` has no group. It maps whatever it is given, the odd and the
-deprecated too, so that it can be compared with the API server's audit log; target.py refuses what must not pass.
+A port of ``RequestInfoFactory.NewRequestInfo`` (k8s.io/apiserver/pkg/endpoints/request/requestinfo.go, v0.37) with the
+prefixes that kube-apiserver sets: ``api`` and ``apis``, of which ``api`` has no group. It maps whatever it is given,
+the odd and the deprecated too, so that it can be compared with the API server's audit log; target.py refuses what must
+not pass.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _VERBS: Final = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
+_RESOURCE_AT: Final = {"api": 2, "apis": 3}  # behind prefix, group and version
 _SPECIAL_VERBS: Final = frozenset({"proxy", "watch"})
 _NAMESPACE_SUBRESOURCES: Final = frozenset({"status", "finalize"})
 
@@ -47,26 +49,26 @@ def request_info(method: str, path: str, query: Query) -> RequestInfo:
     Raises:
         UnresolvableRequest: the API server cannot tell either.
     """
-    parts = path.strip("/").split("/") if path.strip("/") else []
-    prefix_length = 1 if parts[:1] == ["api"] else 2
-    if len(parts) < prefix_length + 2 or parts[0] not in {"api", "apis"}:
+    parts = _split(path)
+    resource_at = _RESOURCE_AT.get(parts[0]) if parts else None
+    if resource_at is None or len(parts) <= resource_at:
         return RequestInfo(is_resource_request=False, path=path, verb=method.lower())
-    group = parts[1] if prefix_length == 2 else ""
-    version, rest = parts[prefix_length], parts[prefix_length + 1 :]
+    prefix, *_, version = parts[:resource_at]
+    rest = parts[resource_at:]
 
     verb = _VERBS.get(method, "")
     if rest[0] in _SPECIAL_VERBS:
-        if len(rest) < 2:
+        if rest[1:] == []:
             raise UnresolvableRequest(path)
         verb, rest = rest[0], rest[1:]
 
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 1:
+    if rest[0] == "namespaces" and rest[1:]:
         namespace = rest[1]
-        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+        if rest[2:] and rest[2] not in _NAMESPACE_SUBRESOURCES:
             rest = rest[2:]
 
-    name = rest[1] if len(rest) > 1 else ""
+    resource, name, subresource, *_ = (*rest, "", "")
     if not name and verb == "get":
         verb, name = _read_list_options(query)
     if not name and verb == "delete":
@@ -75,21 +77,26 @@ def request_info(method: str, path: str, query: Query) -> RequestInfo:
         is_resource_request=True,
         path=path,
         verb=verb,
-        api_prefix=parts[0],
-        api_group=group,
+        api_prefix=prefix,
+        api_group=parts[1] if prefix == "apis" else "",
         api_version=version,
         namespace=namespace,
-        resource=rest[0],
-        subresource=rest[2] if len(rest) > 2 and verb != "proxy" else "",
+        resource=resource,
+        subresource="" if verb == "proxy" else subresource,
         name=name,
     )
 
 
 def uses_verb_prefix(path: str) -> bool:
     """Whether the path names its verb, as the deprecated ``/api/v1/watch/…`` and ``/api/v1/proxy/…`` do."""
-    parts = path.strip("/").split("/")
-    position = {"api": 2, "apis": 3}.get(parts[0])
-    return position is not None and len(parts) > position and parts[position] in _SPECIAL_VERBS
+    parts = _split(path)
+    resource_at = _RESOURCE_AT.get(parts[0]) if parts else None
+    return resource_at is not None and len(parts) > resource_at and parts[resource_at] in _SPECIAL_VERBS
+
+
+def _split(path: str) -> list[str]:
+    stripped = path.strip("/")
+    return stripped.split("/") if stripped else []
 
 
 def first(query: Query, key: str) -> str | None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _FORWARDED: Final = frozenset(
     {
-        "audit-id", "cache-control", "content-disposition", "content-encoding", "content-type", "date", "etag", "expires",
-        "last-modified", "location", "retry-after", "vary", "warning", "x-content-type-options",
+        "audit-id", "cache-control", "content-disposition", "content-encoding", "content-type", "date", "etag",
+        "expires", "last-modified", "location", "retry-after", "vary", "warning", "x-content-type-options",
         "x-kubernetes-pf-flowschema-uid", "x-kubernetes-pf-prioritylevel-uid",
     }
 )  # fmt: skip

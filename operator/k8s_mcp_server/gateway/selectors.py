@@ -1,8 +1,8 @@
 """Field and label selectors, read as far as the API server reads them to understand a request.
 
 Ports of k8s.io/apimachinery/pkg/fields/selector.go (``ParseSelector``) and of the grammar of
-k8s.io/apimachinery/pkg/labels/selector.go (``Parse``), v0.37. A selector that does not parse changes what the API server
-takes a request for (see requestinfo.py), so both must be exact.
+k8s.io/apimachinery/pkg/labels/selector.go (``Parse``), v0.37. A selector that does not parse changes what the API
+server takes a request for (see requestinfo.py), so both must be exact.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _DNS_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
+_LONGEST_INT64: Final = 19
 _LONGEST_NAME: Final = 63
 _LONGEST_SUBDOMAIN: Final = 253
 
@@ -38,8 +39,10 @@ def is_int64(text: str) -> bool:
     """Whether Go's ``strconv.ParseInt(text, 10, 64)`` accepts the text."""
     if not _INTEGER.fullmatch(text):
         return False
-    digits = text.lstrip("+-").lstrip("0")
-    return len(digits) <= len(str(1 << 63)) and -(1 << 63) <= int(text[0] + "0" + text[1:]) < 1 << 63
+    digits = text.lstrip("+-").lstrip("0") or "0"
+    if len(digits) > _LONGEST_INT64:
+        return False
+    return int(digits) <= (1 << 63) - (not text.startswith("-"))
 
 
 def parse_field_selector(selector: str) -> tuple[FieldTerm, ...]:
@@ -156,12 +159,12 @@ class _LabelParser:
             self._take()
             return
         while True:
-            token = self._take()
-            if token == ",":
+            item = self._take()
+            if item == ",":
                 if self._peek() == ")":
                     break
                 continue
-            _check_label_value(_identifier(token))
+            _check_label_value(_identifier(item))
             if self._peek() == ")":
                 break
             if self._peek() != ",":

@@ -1,7 +1,7 @@
 """Refusals in the API server's own words: ``Status`` objects that kubectl prints and that say what to do instead.
 
-The shape is ``metav1.Status`` (k8s.io/apimachinery/pkg/apis/meta/v1/types.go). kubectl shows ``message`` only, so everything a reader
-needs is in it; ``details.causes`` repeats it for machines.
+The shape is ``metav1.Status`` (k8s.io/apimachinery/pkg/apis/meta/v1/types.go). kubectl shows ``message`` only, so
+everything a reader needs is in it; ``details.causes`` repeats it for machines.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The request target: read strictly, and written anew for the API server.
 
-Between the client's bytes and what the API server understands stand Go's net/url, its router and the RequestInfo rules. A
-target whose meaning could differ between any two of them is refused, and what is forwarded is our own serialisation of
-what was decided on, never the client's bytes (RFC 9112 §3.2, RFC 3986 §3).
+Between the client's bytes and what the API server understands stand Go's net/url, its router and the RequestInfo rules.
+A target whose meaning could differ between any two of them is refused, and what is forwarded is our own serialisation
+of what was decided on, never the client's bytes (RFC 9112 §3.2, RFC 3986 §3).
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ _ORIGIN_FORM: Final = re.compile(r"/[!-~]*")
 _SEGMENT: Final = re.compile(r"[^\x00-\x20\x7f-\x9f/\\?#%;]+")
 _SAFE_IN_PATH: Final = ":@!$&'()*+,=-._~"
 
-# Parameters that say what a request means or does: one value each. Which of two the API server would take is not ours to guess.
+# Parameters that say what a request means or does: one value each, for which of two counts is not ours to guess.
 _SINGLE_VALUED: Final = frozenset(
     {
         "watch", "fieldSelector", "labelSelector", "shardSelector", "limit", "continue", "timeoutSeconds", "timeout",
         "resourceVersion", "resourceVersionMatch", "allowWatchBookmarks", "sendInitialEvents", "dryRun", "force",
         "fieldManager", "fieldValidation", "propagationPolicy", "orphanDependents", "gracePeriodSeconds", "uid",
-        "ignoreStoreReadErrorWithClusterBreakingPotential", "includeObject", "pretty", "follow", "previous", "container",
-        "tailLines", "limitBytes", "sinceSeconds", "sinceTime", "timestamps", "stream", "insecureSkipTLSVerifyBackend",
+        "ignoreStoreReadErrorWithClusterBreakingPotential", "includeObject", "pretty", "follow", "previous",
+        "container", "tailLines", "limitBytes", "sinceSeconds", "sinceTime", "timestamps", "stream",
+        "insecureSkipTLSVerifyBackend",
         "stdin", "stdout", "stderr", "tty", "path",
     }
 )  # fmt: skip
@@ -69,8 +70,9 @@ def parse_target(raw: str) -> Target:
     """Read an origin-form target.
 
     Raises:
-        TargetRefused: not origin-form, not printable ASCII, a bad or meaning-changing escape, an empty or dot segment, a
-            ``;``, a backslash, a fragment, a repeated authoritative parameter, or a deprecated verb prefix.
+        TargetRefused: not origin-form, not printable ASCII, a bad or meaning-changing escape,
+        an empty or dot segment,
+            a ``;``, a backslash, a fragment, a repeated authoritative parameter, or a deprecated verb prefix.
     """
     if len(raw) > LONGEST_TARGET:
         raise TargetRefused("the request target is too long")

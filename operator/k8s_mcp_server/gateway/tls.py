@@ -1,4 +1,4 @@
-"""The gateway's certificate: made at start, for the loopback only, known to nobody but the commands that get its PEM."""
+"""The gateway's certificate: made at start, for the loopback only, known to the commands that get its PEM."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """TokenRequests: for which audiences a token is asked, so that the policy can refuse our own.
 
-Source of the shape: TokenRequest in k8s.io/api/authentication/v1 (generated.proto: spec is field 2, audiences is field 1 of it).
+Source of the shape: TokenRequest in k8s.io/api/authentication/v1 (generated.proto: spec is field 2, audiences is field
+1 of it).
 """
 
 from __future__ import annotations
@@ -45,11 +46,18 @@ def read_audiences(body: bytes, *, content_type: str) -> tuple[str, ...] | None:
 
 def _json_audiences(body: bytes) -> tuple[str, ...] | None:
     document = json.loads(body, object_pairs_hook=_unambiguous)
-    spec = (document.get("spec") or {}) if isinstance(document, dict) else None
-    audiences = (spec.get("audiences") or []) if isinstance(spec, dict) else None
+    spec = _field(document, "spec", default={})
+    audiences = _field(spec, "audiences", default=[])
     if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
         return None
     return tuple(audiences)
+
+
+def _field(document: object, key: str, *, default: object) -> object:
+    if not isinstance(document, dict):
+        return None
+    value = document.get(key)
+    return default if value is None else value
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The connection to the API server: HTTP/1.1 over TLS, one exchange at a time, kept for the next one.
 
-HTTP/1.1 and not HTTP/2: upgrades need it, and a connection of its own keeps one command's slow reading from another's answers.
+HTTP/1.1 and not HTTP/2: upgrades need it, and a connection of its own keeps one command's slow reading from another's
+answers.
 """
 
 from __future__ import annotations
@@ -8,43 +9,23 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from http import HTTPStatus
+from typing import Any, Final, cast
 
 import httptools
 
-from k8s_mcp_server.errors import K8sMcpError, Unavailable
+from k8s_mcp_server.errors import K8sMcpError
 from k8s_mcp_server.gateway.head import Headers
 from k8s_mcp_server.gateway.stream import ByteStream, Drain
 
-if TYPE_CHECKING:
-    from k8s_mcp_server.cluster.connection import ApiServer
-
 _LONGEST_HEAD: Final = 256 * 1024
 _WRITE_BUFFER: Final = 1024 * 1024
-_SWITCHING_PROTOCOLS: Final = 101
+_SWITCHING_PROTOCOLS: Final = HTTPStatus.SWITCHING_PROTOCOLS
 
 
 class UpstreamBroken(K8sMcpError):
     """The connection ended, or spoke no HTTP, in the middle of an exchange."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamLimits:
-    """How long the API server may take, and how many connections wait for it. Seconds.
-
-    Args:
-        connect_seconds: for TCP and TLS.
-        response_seconds: until the head of an answer; the API server itself gives up after 60.
-        idle_seconds: how long an unused connection is kept; the API server closes it after 90 or more.
-        idle_connections: how many unused connections are kept.
-    """
-
-    connect_seconds: float = 5
-    response_seconds: float = 75
-    idle_seconds: float = 45
-    idle_connections: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +97,13 @@ class UpstreamConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         _keep_alive(self._transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
         if self._upgraded:
             self.body.feed(data)
             return
@@ -142,12 +125,15 @@ class UpstreamConnection(asyncio.Protocol):
             self._flush_parts()
 
     def pause_writing(self) -> None:
+        """The write buffer is full."""
         self.drain.pause()
 
     def resume_writing(self) -> None:
+        """The write buffer has room again."""
         self.drain.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
         self._transport = None
         delimited_by_end = (
             self.response.done()
@@ -164,6 +150,7 @@ class UpstreamConnection(asyncio.Protocol):
     # httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: one header field."""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > _LONGEST_HEAD:
             raise UpstreamBroken("the head of the API server's answer is too large")
@@ -171,6 +158,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fields.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
+        """llhttp: the end of a head."""
         status = self._parser.get_status_code()
         headers, self._fields = Headers(tuple(self._fields)), []
         if self._is_interim(status) or self.response.done():
@@ -185,9 +173,11 @@ class UpstreamConnection(asyncio.Protocol):
         )
 
     def on_body(self, data: bytes) -> None:
+        """llhttp: bytes of a body, unframed."""
         self._parts.append(data)
 
     def on_message_complete(self) -> None:
+        """llhttp: the end of a message."""
         status = self._parser.get_status_code()
         if self._is_interim(status) or status == _SWITCHING_PROTOCOLS:
             return
@@ -198,7 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @staticmethod
     def _is_interim(status: int) -> bool:
-        return 100 <= status < 200 and status != _SWITCHING_PROTOCOLS
+        return status < HTTPStatus.OK and status != _SWITCHING_PROTOCOLS
 
     def _flush_parts(self) -> None:
         if self._parts:
@@ -219,80 +209,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _resume(self) -> None:
         if self.is_open:
             cast("asyncio.Transport", self._transport).resume_reading()
-
-
-class UpstreamPool:
-    """Connections to one API server.
-
-    Args:
-        api_server: where it is and whom to trust.
-        limits: see ``UpstreamLimits``.
-    """
-
-    def __init__(self, api_server: ApiServer, *, limits: UpstreamLimits) -> None:
-        self._api_server = api_server
-        self.limits = limits
-        self._idle: deque[UpstreamConnection] = deque()
-
-    async def acquire(self, *, fresh: bool) -> UpstreamConnection:
-        """A connection, ready for an exchange.
-
-        Args:
-            fresh: never one that was used before.
-
-        Raises:
-            Unavailable: the API server cannot be reached, or is not the one that the CA vouches for.
-        """
-        connection = None if fresh else self._take_idle()
-        if connection is None:
-            connection = await self._connect()
-        connection.begin()
-        return connection
-
-    def release(self, connection: UpstreamConnection) -> None:
-        """Give a connection back after its exchange; kept if it can be used again, dropped otherwise."""
-        if not connection.is_reusable or len(self._idle) >= self.limits.idle_connections:
-            connection.close()
-            return
-        connection.reused = True
-        connection.idle_since = asyncio.get_running_loop().time()
-        self._idle.append(connection)
-
-    def close(self) -> None:
-        """Drop the idle connections."""
-        while self._idle:
-            self._idle.pop().abort()
-
-    def _take_idle(self) -> UpstreamConnection | None:
-        oldest = asyncio.get_running_loop().time() - self.limits.idle_seconds
-        context = self._api_server.ssl_context()
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_reusable and connection.idle_since > oldest and connection.context is context:
-                return connection
-            connection.abort()
-        return None
-
-    async def _connect(self) -> UpstreamConnection:
-        server = self._api_server
-        context = server.ssl_context()
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self.limits.connect_seconds):
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(context=context),
-                    server.host,
-                    server.port,
-                    ssl=context,
-                    server_hostname=server.server_hostname,
-                )
-        except TimeoutError as error:
-            raise Unavailable("the API server did not accept a connection in time") from error
-        except ssl.SSLError as error:
-            raise Unavailable(f"the API server's TLS is not accepted: {error.reason or 'handshake failed'}") from error
-        except OSError as error:
-            raise Unavailable(f"the API server cannot be reached: {error.strerror or type(error).__name__}") from error
-        return connection
 
 
 def _keep_alive(sock: socket.socket | None) -> None:

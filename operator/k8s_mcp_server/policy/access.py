@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k8s_mcp_server.policy.compile import CompiledPolicy, PolicyState
+from k8s_mcp_server.policy.explain import printable
 from k8s_mcp_server.policy.limits import Limits, effective_limits
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, Urls, reach
 
@@ -113,9 +114,9 @@ class Access:
 
     def render(self) -> str:
         """As text for people and agents."""
-        lines = [f"You are {self.username}."]
+        lines = [f"You are {printable(self.username)}."]
         if self.groups:
-            lines.append(f"Groups: {', '.join(self.groups)}")
+            lines.append(f"Groups: {', '.join(map(printable, self.groups))}")
         if self.problem:
             lines.append(self.problem)
         for policy in self.policies:

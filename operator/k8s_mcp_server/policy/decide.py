@@ -86,7 +86,8 @@ def _check_never(case: Case) -> Decision | None:
     request, environment = case.request, case.context.environment
     if not request.is_resource_request:
         return None
-    if environment.own_namespace in (request.namespace, _namespace_object(request)):
+    own = environment.own_namespace
+    if own and own in (request.namespace, _namespace_object(request)):
         why, reason = "this service's own namespace is out of reach for everyone", Reason.OWN_NAMESPACE
     else:
         why, reason = why_never(request, environment), Reason.NEVER_ALLOWED

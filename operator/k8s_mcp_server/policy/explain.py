@@ -23,24 +23,32 @@ _MAX_LISTED = 5
 _MAX_TEXT = 253
 
 
-def quoted(text: str) -> str:
+def printable(text: str) -> str:
     """Text of the request, fit for one line: cut, and with unprintable characters escaped."""
     cut = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
     if not cut.isprintable():
         cut = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
-    return f'"{cut}"'
+    return cut
+
+
+def quoted(text: str) -> str:
+    """As `printable`, in quotation marks."""
+    return f'"{printable(text)}"'
 
 
 def what(request: RequestInfo) -> str:
     """The request in words, as in ``delete pods "web-0" in namespace "team-a"``."""
     if not request.is_resource_request:
         return f"{request.verb} path {quoted(request.path)}"
-    group = f".{request.api_group}" if request.api_group else ""
-    resource = f"{request.resource}{group}"
-    if request.subresource:
-        resource = f"{resource}/{request.subresource}"
     name = f" {quoted(request.name)}" if request.name else ""
-    return f"{request.verb} {resource}{name}{_where(request)}"
+    return f"{request.verb} {resource(request)}{name}{_where(request)}"
+
+
+def resource(request: RequestInfo) -> str:
+    """The resource as kubectl spells it, such as ``deployments.apps/scale``."""
+    group = f".{request.api_group}" if request.api_group else ""
+    subresource = f"/{request.subresource}" if request.subresource else ""
+    return printable(f"{request.resource}{group}{subresource}")
 
 
 def missing(request: RequestInfo) -> str:
@@ -104,11 +112,11 @@ def inactive(client: Client, policies: Sequence[Policy], *, reason: Reason, tool
 
 def near_miss(client: Client, request: RequestInfo, policies: Iterable[Policy], *, reason: Reason) -> str:
     """A rule nearly gives the request."""
-    resource = f"{quoted(request.full_resource)} of apiGroup {quoted(request.api_group)}"
+    named = f"{quoted(request.full_resource)} of apiGroup {quoted(request.api_group)}"
     namespace = quoted(request.namespace)
     why = {
         Reason.SENSITIVE_NOT_NAMED: (
-            f"it is sensitive, and a wildcard never gives it: a rule must name {resource} itself"
+            f"it is sensitive, and a wildcard never gives it: a rule must name {named} itself"
         ),
         Reason.PROTECTED_NAMESPACE: (
             f"namespace {namespace} is protected: a rule must name it itself, globs and selectors do not match it"

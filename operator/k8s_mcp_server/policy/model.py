@@ -47,7 +47,7 @@ Verb = Annotated[str, Field(min_length=1, max_length=63, pattern=VERB)]
 UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
 UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
-Quantity = Annotated[str, Field(min_length=1, max_length=20, pattern=QUANTITY)]
+Quantity = Annotated[str, Field(max_length=20, pattern=QUANTITY)]
 
 
 class _Strict(BaseModel):

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from k8s_mcp_server.policy.catalog import Scope
+from k8s_mcp_server.policy.explain import printable, resource
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, Operator, Reach, reach
 from k8s_mcp_server.policy.sensitive import COLLECTION_READS
 
@@ -47,11 +48,9 @@ def nearest(case: Case, *, allows: Callable[[RequestInfo], bool]) -> tuple[str, 
 
 def describe(request: RequestInfo) -> str:
     """A request as a suggestion, such as ``get pods in team-a``."""
-    group = f".{request.api_group}" if request.api_group else ""
-    subresource = f"/{request.subresource}" if request.subresource else ""
-    name = f" {request.name}" if request.name else ""
+    name = f" {printable(request.name)}" if request.name else ""
     where = f" in {request.namespace}" if request.namespace and request.resource != "namespaces" else ""
-    return f"{request.verb} {request.resource}{group}{subresource}{name}{where}"
+    return f"{request.verb} {resource(request)}{name}{where}"
 
 
 def _distinct(candidates: Iterator[RequestInfo], asked: RequestInfo) -> Iterator[RequestInfo]:
@@ -98,10 +97,10 @@ def _other_resources(rule: Rule, request: RequestInfo, case: Case) -> Iterator[R
     """What a rule names, in the scope of the request."""
     verb = request.verb if rule.has_verb(request.verb) else next(_other_verbs(rule, request.verb), "")
     for group in sorted(rule.groups):
-        for resource in sorted(rule.resources):
-            scope = case.context.catalog.scope_of(group=group, resource=resource)
+        for plural in sorted(rule.resources):
+            scope = case.context.catalog.scope_of(group=group, resource=plural)
             if verb and scope is (Scope.NAMESPACED if request.namespace else Scope.CLUSTER):
-                other = replace(request, verb=verb, api_group=group, resource=resource, subresource="", name="")
+                other = replace(request, verb=verb, api_group=group, resource=plural, subresource="", name="")
                 yield _with_name(rule, other)
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
 
 OUR_GROUP = "k8s-mcp.io"
-OUR_CRD = "mcpaccesspolicies.k8s-mcp.io"
 
 READING_VERBS = frozenset({"get", "list", "watch"})
 COLLECTION_READS = frozenset({"list", "watch"})
@@ -79,6 +78,14 @@ SENSITIVE_RESOURCES_TO_WRITE = frozenset(  # group, resource: with its subresour
 SECRET_READING_VERBS = READING_VERBS | {"patch", "delete", "deletecollection"}
 
 # Never, whoever asks.
+
+# What serves our group: mcpaccesspolicies.k8s-mcp.io, v1alpha1.k8s-mcp.io. Whoever writes these writes policies.
+_OUR_DEFINITIONS = frozenset(
+    {
+        ("apiextensions.k8s.io", "customresourcedefinitions"),
+        ("apiregistration.k8s.io", "apiservices"),
+    }
+)
 
 REVIEWS_ABOUT_OTHERS = frozenset(
     {
@@ -187,7 +194,11 @@ def _why_not_written(request: RequestInfo) -> str:
         return ""
     if request.api_group == OUR_GROUP:
         return "access policies are never written through this service"
-    about_crds = (request.api_group, request.resource) == ("apiextensions.k8s.io", "customresourcedefinitions")
-    if about_crds and (request.name == OUR_CRD or request.verb == "deletecollection"):
+    if (request.api_group, request.resource) in _OUR_DEFINITIONS and _may_be_ours(request):
         return "the definition of access policies is never written through this service"
     return ""
+
+
+def _may_be_ours(request: RequestInfo) -> bool:
+    """Whether the name is that of our CRD or APIService, or the request is about all of them."""
+    return request.verb == "deletecollection" or request.name.endswith(f".{OUR_GROUP}")

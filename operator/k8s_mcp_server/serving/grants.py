@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from k8s_mcp_server.policy.access import Access, effective_access
 from k8s_mcp_server.policy.decide import DecisionContext, decide
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.limits import Limits, effective_limits
@@ -125,6 +126,10 @@ class Grants:
             now=self._now(),
             snapshot_age=self._store.age(),
         )
+
+    def access(self, client: Client) -> Access:
+        """Everything that policies say about the client, for itself to read."""
+        return replace(effective_access(self.context(client, tool=Tool.KUBECTL)), limits=self.limits(client))
 
     def standing(self, client: Client, *, tool: Tool) -> Standing:
         """Where the client stands with this CLI."""

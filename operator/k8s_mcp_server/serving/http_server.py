@@ -37,13 +37,11 @@ class HttpServer:
         app: the application; its lifespan runs meanwhile.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-
-    Raises:
-        ConfigurationError: the address cannot be listened on.
     """
 
     def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
-        self._socket = _listen(host, port)
+        self._address = (host, port)
+        self._port = port
         self._config = uvicorn.Config(
             app,
             # With uvloop a child process takes 10 ms to start instead of 1.7. h11 is the parser that accepts the
@@ -63,8 +61,8 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
-        return int(self._socket.getsockname()[1])
+        """The port it listens on; the real one from `start` on."""
+        return self._port
 
     @property
     def alive(self) -> bool:
@@ -75,9 +73,12 @@ class HttpServer:
         """Begin to serve; returns when requests are taken.
 
         Raises:
+            ConfigurationError: the address cannot be listened on.
             RuntimeError: the application's lifespan failed.
         """
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        listener = _listen(*self._address)
+        self._port = listener.getsockname()[1]
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         async with asyncio.timeout(_START_SECONDS):
             while not self._server.started:
                 if self._task.done():

@@ -1,10 +1,10 @@
 """kubectl's discovery cache, filled once for all commands: each would otherwise read every API group first.
 
 The layout and the conversion are client-go's (k8s.io/client-go discovery/cached/disk/cached_discovery.go and
-discovery/aggregated_discovery.go; k8s.io/cli-runtime pkg/genericclioptions/config_flags.go names the folder). It holds what
-discovery shows to everybody with a policy in force, and nothing else; commands may read it and cannot write it, so that
-none can mislead another. kubectl takes a file as fresh for six hours, and asks the API server itself when a word is not in
-the cache.
+discovery/aggregated_discovery.go; k8s.io/cli-runtime pkg/genericclioptions/config_flags.go names the folder). It holds
+what discovery shows to everybody with a policy in force, and nothing else; commands may read it and cannot write it, so
+that none can mislead another. kubectl takes a file as fresh for six hours, and asks the API server itself when a
+word is not in the cache.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from k8s_mcp_server.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from k8s_mcp_server.cluster.client import ApiClient
@@ -46,30 +47,33 @@ class KubectlCache:
     """Keeps the cache up to date.
 
     Args:
-        client: asks the API server; of this event loop.
+        connect: a client of the API server, for one reading: certificates and token may have changed since the last.
         discovery: says when something has changed.
         parent: where the folders go; private to this server.
         port: the gateway's, which is part of the layout.
         published: called with each new folder; commands started from then on should use it.
         clock: monotonic seconds.
+        poll_seconds: how often discovery is looked at.
     """
 
     def __init__(
         self,
-        client: ApiClient,
+        connect: Callable[[], AbstractAsyncContextManager[ApiClient]],
         *,
         discovery: Discovery,
         parent: Path,
         port: int,
         published: Callable[[Path], None],
         clock: Callable[[], float],
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        self._client = client
+        self._connect = connect
         self._discovery = discovery
         self._root = parent / _FOLDER
         self._port = port
         self._published = published
         self._clock = clock
+        self._poll_seconds = poll_seconds
         self._written: list[Path] = []
         self._generation = 0
 
@@ -87,7 +91,7 @@ class KubectlCache:
                     seen, written_at = catalog, self._clock()
                 except (Unavailable, OSError) as error:
                     logger.warning("kubectl's discovery cache could not be filled: %s", error)
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._poll_seconds)
 
     async def fill(self) -> None:
         """Read discovery and publish a new folder.
@@ -96,7 +100,8 @@ class KubectlCache:
             Unavailable: the API server does not answer.
             OSError: the folder cannot be written.
         """
-        answers = [await self._client.request("GET", path, headers={"Accept": ACCEPT}) for path in PATHS]
+        async with self._connect() as client:
+            answers = [await client.request("GET", path, headers={"Accept": ACCEPT}) for path in PATHS]
         files = cache_files(answer.json() for answer in answers)
         self._generation += 1
         folder = self._root / str(self._generation)
@@ -108,7 +113,11 @@ class KubectlCache:
 
 
 def cache_files(documents: Iterable[Mapping[str, Any]]) -> dict[str, Document]:
-    """The cache's files, by path below the server's folder, of what aggregated discovery answered (``/api``, ``/apis``)."""
+    """The cache's files, by path below the server's folder.
+
+    Args:
+        documents: what aggregated discovery answered for ``/api`` and ``/apis``.
+    """
     groups: list[Document] = []
     files: dict[str, Document] = {}
     for document in documents:

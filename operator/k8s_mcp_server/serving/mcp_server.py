@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 
 from k8s_mcp_server.serving.caller import current_client
 
@@ -76,4 +76,8 @@ class AgentServer(MCPServer[None]):
             if context is not None:
                 await context.report_progress(progress, total, message)
 
-        return await tool.call(client, arguments, report=report)
+        try:
+            return await tool.call(client, arguments, report=report)
+        except Exception as error:
+            # The SDK logs this one with its traceback, and would show any other exception's text to the client.
+            raise UnexpectedToolError(f"{name} met an internal error") from error

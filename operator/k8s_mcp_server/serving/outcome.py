@@ -24,7 +24,6 @@ _ASK_FOR_LESS: Final = (
     "pipe into head, grep or jq"
 )
 _KILLED: Final = {
-    KilledFor.OUTPUT: ("OutputLimit", "ended: it wrote more than its output limit"),
     KilledFor.DISK: ("DiskLimit", "ended: it wrote more to its working directory than it may"),
     KilledFor.CPU: ("CpuLimit", "ended: it used more processor time than it may"),
     KilledFor.MEMORY: ("MemoryLimit", "ended: it used more memory than it may"),
@@ -49,11 +48,18 @@ class Requests(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The identity and limits of a command that ran."""
+    """The identity and limits of a command that ran.
+
+    Args:
+        limits: that were in force for it; its timeout is the one asked for.
+        longest_timeout: seconds that it could have asked for.
+        timeout_clamped: it asked for more.
+    """
 
     command_id: str
     cluster: str
     limits: Limits
+    longest_timeout: int
     timeout_clamped: bool
 
 
@@ -78,7 +84,7 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         timeout_clamped=run.timeout_clamped,
         reason=reason,
         message=message,
-        hint=_hint(status, truncated=truncated, limits=run.limits),
+        hint=_hint(status, truncated=truncated, run=run),
         denials=tuple(dict.fromkeys(requests.denials))[:_DENIALS_SHOWN],
     )
 
@@ -87,8 +93,11 @@ def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, s
     if result.timed_out:
         return Status.TIMED_OUT, "Timeout", f"ended after {run.limits.timeout_seconds} s"
     if result.killed_for is KilledFor.OUTPUT:
-        # What was read is kept, as `| head -c` would have kept it.
-        return Status.SUCCEEDED, *_KILLED[KilledFor.OUTPUT]
+        return (
+            Status.TRUNCATED,
+            "OutputLimit",
+            "ended when its output reached the limit; what it changes may be incomplete",
+        )
     if result.killed_for in _KILLED:
         return Status.FAILED, *_KILLED[result.killed_for]
     if result.exit_code == 0:
@@ -98,14 +107,14 @@ def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, s
     return Status.FAILED, "", ""
 
 
-def _hint(status: Status, *, truncated: bool, limits: Limits) -> str:
+def _hint(status: Status, *, truncated: bool, run: Run) -> str:
     if truncated:
         return _ASK_FOR_LESS
     if status is Status.TIMED_OUT:
-        return (
-            f"ask for something quicker, or pass a longer `timeout` if yours was below your limit of "
-            f"{limits.timeout_seconds} s"
-        )
+        quicker = "ask for something quicker; without --watch or --follow, for example"
+        if run.limits.timeout_seconds < run.longest_timeout:
+            return f"{quicker}; or pass a longer `timeout`, up to {run.longest_timeout} s"
+        return quicker
     if status is Status.DENIED:
         return "check_access shows what you may do and whom to ask"
     return ""

@@ -24,6 +24,7 @@ class Status(StrEnum):
     DENIED = "denied"
     REFUSED = "refused"
     TIMED_OUT = "timed_out"
+    TRUNCATED = "truncated"
     UNAVAILABLE = "unavailable"
     CANCELLED = "cancelled"
 
@@ -35,7 +36,7 @@ class CommandResult(BaseModel):
 
     status: Status
     """succeeded: exit code 0. failed: another exit code. denied: policy. refused: not run, write it differently.
-    timed_out: killed at the limit. unavailable: not run, try again later."""
+    timed_out: ended at the time limit. truncated: ended at the output limit. unavailable: not run, try again later."""
     command_id: str
     """names this command in the audit logs"""
     cluster: str
@@ -87,7 +88,7 @@ def tool_result(result: CommandResult) -> CallToolResult:
     return CallToolResult(
         content=[*content],
         structured_content=structured.model_dump(mode="json", exclude_defaults=True),
-        is_error=result.status is not Status.SUCCEEDED,
+        is_error=result.status not in {Status.SUCCEEDED, Status.TRUNCATED},
     )
 
 

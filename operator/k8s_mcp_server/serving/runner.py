@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,7 +23,7 @@ from k8s_mcp_server.serving.outcome import Run, outcome_of
 from k8s_mcp_server.serving.result import CommandResult, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from k8s_mcp_server.execution.pipeline import Pipeline
     from k8s_mcp_server.execution.result import Result
@@ -33,15 +32,13 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.limits import Limits
     from k8s_mcp_server.policy.tools import Tool
     from k8s_mcp_server.serving.grants import Grants, Standing
+    from k8s_mcp_server.serving.tools.base import Report
 
 PROGRESS_SECONDS: Final = 1.0
 _CLEANUP_SECONDS: Final = 10.0
 _RETRY_WHEN_UNAVAILABLE: Final = 5.0
 
 logger = logging.getLogger(__name__)
-
-Report = Callable[[float, float | None, str], Awaitable[None]]
-"""Told of the seconds so far, the seconds there are at most, and what happens."""
 
 
 class Gateway(Protocol):
@@ -188,6 +185,10 @@ class CommandRunner:
         except Unavailable as error:
             logger.warning("command %s could not run: %s", command.command_id, error)
             return self._unavailable(command, reason="Unavailable", message=str(error))
+        except Exception:  # the edge where a fault of ours becomes an answer
+            logger.exception("command %s met an internal error", command.command_id)
+            message = "an internal error; the service's log has it under this command's id"
+            return self._unavailable(command, reason="InternalError", message=message)
 
     async def _attempt(self, command: Command) -> CommandResult:
         arguments = command.arguments = read_arguments(command.raw, tool=command.tool)
@@ -240,6 +241,7 @@ class CommandRunner:
             command_id=command.command_id,
             cluster=self._cluster,
             limits=command.limits,
+            longest_timeout=command.standing.limits.timeout_seconds,
             timeout_clamped=command.timeout_clamped,
         )
         return outcome_of(command.result, run=run, requests=session)

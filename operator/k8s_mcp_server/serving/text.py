@@ -50,6 +50,11 @@ def safe_text(output: bytes, *, max_bytes: int, max_json_bytes: int) -> SafeText
     return SafeText(text=text, truncated=len(text) < len(whole))
 
 
+def prepare() -> None:
+    """Make ahead what the first escape needs; takes some 200 ms."""
+    _hidden()
+
+
 def escape_hidden(text: str) -> str:
     """``text`` with control, format, bidi, tag and other invisible characters as ``\\uXXXX``; newline and tab stay."""
     if text.isascii() and text.isprintable():

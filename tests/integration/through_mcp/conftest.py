@@ -11,7 +11,7 @@ import pytest
 
 from devtools.cluster import ExistingCluster
 from devtools.demo.teams import AGENTS_NAMESPACE, AUDIENCE
-from devtools.installed import InstalledService, install, uninstall
+from devtools.installed import InstalledService, install, install_crd, uninstall
 from devtools.toolchain import ensure_tools
 from tests.support.agent import Agent
 from tests.support.recording import ObjectRecorder
@@ -31,15 +31,22 @@ class AgentFactory(Protocol):
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledService]:
+def recorder(cluster: TestCluster) -> Iterator[ObjectRecorder]:
+    """Every version of every policy and namespace, from before the first policy on."""
+    found = cluster.kubectl("get", "namespace", "k8s-mcp-system", "--ignore-not-found").stdout
+    if isinstance(cluster, ExistingCluster) and found:
+        pytest.fail("this cluster has a namespace k8s-mcp-system: the tests would change what they did not make")
+    install_crd(cluster)
+    with ObjectRecorder(ensure_tools(["kubectl"])["kubectl"], cluster.kubeconfig) as recording:
+        yield recording
+
+
+@pytest.fixture(scope="session")
+def installed(
+    cluster: TestCluster, recorder: ObjectRecorder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InstalledService]:
     """The running service. Every request is audited, so that a test can decide all of them again."""
-    if (
-        isinstance(cluster, ExistingCluster)
-        and cluster.kubectl("get", "ns", "k8s-mcp-system", check=False).returncode == 0
-    ):
-        pytest.fail(
-            "this cluster has a namespace k8s-mcp-system already: the tests would change what they did not make"
-        )
+    del recorder
     install(cluster)
     settings = {"data": {"config.yaml": "audit_requests: All\ncommands_per_minute: 100000\nconcurrent_commands: 16\n"}}
     patch = ("--type=merge", f"--patch={json.dumps(settings)}")
@@ -52,29 +59,18 @@ def installed(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def recorder(cluster: TestCluster, installed: InstalledService) -> Iterator[ObjectRecorder]:
-    """Every version of every policy and namespace, from before the first command on."""
-    del installed  # the CRD must be there before it can be watched
-    with ObjectRecorder(ensure_tools(["kubectl"])["kubectl"], cluster.kubeconfig) as recording:
-        yield recording
-
-
-@pytest.fixture(scope="session")
-def demo_tokens(cluster: TestCluster, installed: InstalledService, recorder: ObjectRecorder) -> dict[str, str]:
+def demo_tokens(cluster: TestCluster, installed: InstalledService) -> dict[str, str]:
     """A token for each agent of the demo."""
     from devtools.demo.teams import tokens
 
-    del installed, recorder
+    del installed
     cluster.kubectl("wait", "--for=condition=Ready", "mcpap", "--all", "--timeout=60s")
     return tokens(cluster)
 
 
 @pytest.fixture
-def agent_factory(
-    cluster: TestCluster, installed: InstalledService, recorder: ObjectRecorder
-) -> Iterator[AgentFactory]:
+def agent_factory(cluster: TestCluster, installed: InstalledService) -> Iterator[AgentFactory]:
     """Agents of one test, each a ServiceAccount of its own; they and their policies go when the test ends."""
-    del recorder
     accounts: list[str] = []
     policies: list[str] = []
 

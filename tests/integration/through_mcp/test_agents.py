@@ -48,7 +48,7 @@ def test_an_agent_that_no_policy_names_is_told_so_and_runs_nothing(agent_factory
     agent = agent_factory()
     answer = agent.kubectl("get pods -n default")
     assert (answer.status, answer.fields["reason"]) == ("denied", "NoPolicy")
-    assert "no policy" in agent.check_access().everything.lower()
+    assert "No access policy names you" in agent.check_access().text
 
 
 def test_an_agent_writes_in_its_namespace_and_the_change_is_real(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from devtools.cluster import TestCluster
     from devtools.installed import InstalledService
-    from tests.support.recording import ObjectRecorder
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +31,9 @@ _OBJECTS = f"""\
 apiVersion: v1
 kind: List
 items:
-- {{apiVersion: v1, kind: Namespace, metadata: {{name: {MINE}}}}}
+- apiVersion: v1
+  kind: Namespace
+  metadata: {{name: {MINE}, labels: {{pod-security.kubernetes.io/enforce: baseline}}}}
 - {{apiVersion: v1, kind: Namespace, metadata: {{name: {OTHER}}}}}
 - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: seen, namespace: {MINE}}}, data: {{text: visible}}}}
 - {{apiVersion: v1, kind: Secret, metadata: {{name: s, namespace: {MINE}}}, stringData: {{text: {MARK}}}}}
@@ -46,8 +47,7 @@ _CREDENTIALS = ("eyJhbGciOi", "PRIVATE KEY", "root:x:0:0")
 
 
 @pytest.fixture(scope="module")
-def reader(cluster: TestCluster, installed: InstalledService, recorder: ObjectRecorder) -> Iterator[Agent]:
-    del recorder
+def reader(cluster: TestCluster, installed: InstalledService) -> Iterator[Agent]:
     cluster.kubectl("apply", "--filename=-", input=_OBJECTS)
     account = f"reader-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "serviceaccount", account, "--namespace=agents")

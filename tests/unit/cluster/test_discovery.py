@@ -35,7 +35,9 @@ def document(**groups: list[list[dict[str, Any]]]) -> dict[str, Any]:
 
 def test_resources_have_their_group_scope_and_names() -> None:
     pods = resource("pods", shortNames=["po"], subresources=[{"subresource": "log"}])
-    found = Catalog(resources_of(document(core=[[pods, resource("nodes", "Cluster")]], apps=[[resource("deployments")]])))
+    found = Catalog(
+        resources_of(document(core=[[pods, resource("nodes", "Cluster")]], apps=[[resource("deployments")]]))
+    )
 
     assert len(found) == 3
     assert found.scope_of(group="", resource="nodes") is Scope.CLUSTER
@@ -81,7 +83,10 @@ class Server:
     """Serves discovery documents with ETags."""
 
     def __init__(self) -> None:
-        self.documents = {"/api": document(core=[[resource("pods")]]), "/apis": document(apps=[[resource("deployments")]])}
+        self.documents = {
+            "/api": document(core=[[resource("pods")]]),
+            "/apis": document(apps=[[resource("deployments")]]),
+        }
         self.requests: list[tuple[str, int]] = []
 
     async def request(self, method: str, path: str, *, headers: Mapping[str, str]) -> Answer:

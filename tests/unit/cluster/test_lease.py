@@ -11,6 +11,7 @@ from k8s_mcp_server.cluster.client import ApiStatusError
 from k8s_mcp_server.cluster.lease import DURATION, RENEW_DEADLINE, LeaderElection
 from k8s_mcp_server.errors import Unavailable
 from tests.support.clocks import ManualClock
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,9 +156,7 @@ async def test_a_leader_whose_lease_another_took_stops_at_once(lease: StoredLeas
 async def test_ending_lets_go_so_that_another_can_begin(lease: StoredLease, clock: ManualClock) -> None:
     first, second = candidate("first", lease, clock), candidate("second", lease, clock)
     task = asyncio.create_task(first.run(sleep=lambda _: asyncio.Event().wait()))  # type: ignore[arg-type,return-value]  # waits for ever
-    async with asyncio.timeout(5):
-        while not first.is_leader:
-            await asyncio.sleep(0)
+    await eventually(lambda: first.is_leader)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert lease.spec["holderIdentity"] == ""

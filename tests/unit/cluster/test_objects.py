@@ -46,7 +46,12 @@ def test_a_list_that_says_the_same_changes_nothing(cache: ObjectCache[str]) -> N
 
 def test_only_what_changed_is_read_again() -> None:
     read: list[str] = []
-    cache: ObjectCache[str] = ObjectCache(lambda item, _: read.append(item["metadata"]["name"]) or item["value"])
+
+    def remember(item: Mapping[str, Any], _: str | None) -> str:
+        read.append(item["metadata"]["name"])
+        return str(item["value"])
+
+    cache: ObjectCache[str] = ObjectCache(remember)
     cache.replace(listing("10", body("a", "1"), body("b", "2")))
 
     cache.replace(listing("20", body("a", "1"), body("b", "12")))

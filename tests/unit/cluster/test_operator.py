@@ -52,20 +52,20 @@ async def test_work_that_takes_too_long_is_unavailable(operator: OperatorThread)
 
 
 async def test_a_caller_that_leaves_ends_its_wait_only(operator: OperatorThread) -> None:
-    release, finished = threading.Event(), threading.Event()
+    begun, release, finished = threading.Event(), threading.Event(), threading.Event()
 
     async def work() -> None:
-        while not release.is_set():
-            await asyncio.sleep(0.001)
+        begun.set()
+        await eventually(release.is_set)
         finished.set()
 
     caller = asyncio.create_task(operator.call(work, timeout=5))
-    await asyncio.sleep(0)
+    await eventually(begun.is_set)
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
     release.set()
 
-    await eventually(lambda: finished.is_set())
+    await eventually(finished.is_set)
 
 
 async def test_a_thread_that_does_not_run_is_unavailable() -> None:

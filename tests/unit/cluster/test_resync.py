@@ -14,6 +14,7 @@ from k8s_mcp_server.cluster.store import PolicyStore, Resource
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.support.clocks import ManualClock
+from tests.support.eventually import eventually
 from tests.support.policies import namespace_body, policy_body
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ class Pages:
         self.pages = list(pages)
         self.queries: list[dict[str, str]] = []
 
-    async def request(
-        self, method: str, path: str, *, query: Mapping[str, str], headers: Mapping[str, str]
-    ) -> Answer:
+    async def request(self, method: str, path: str, *, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
         assert method == "GET"
         assert headers["Accept"].startswith("application/json")
         self.queries.append(dict(query))
@@ -147,11 +146,11 @@ async def test_a_missed_deletion_is_dropped_and_counted(
     ],
 )
 async def test_one_list_that_fails_lets_the_store_age(
-    resync: Resync, store: PolicyStore, lists: Lists, clock: ManualClock, error: Exception, resource: Resource
+    resync: Resync, store: PolicyStore, lists: Lists, *, error: Exception, resource: Resource
 ) -> None:
     await resync.once()
     lists.errors[resource] = error
-    clock.advance(20)
+    lists.clock.advance(20)
 
     assert not await resync.once()
 
@@ -182,8 +181,7 @@ async def test_an_unexpected_error_does_not_end_the_resync(
     synced = asyncio.Event()
     resync._interval = 0
     task = asyncio.create_task(resync.run())
-    while "unexpectedly" not in caplog.text:
-        await asyncio.sleep(0)
+    await eventually(lambda: "unexpectedly" in caplog.text)
 
     lists.errors.clear()
     store.subscribe(synced.set)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -32,7 +33,10 @@ def conditions(policy: Policy, **options: Any) -> dict[str, dict[str, Any]]:
     [
         pytest.param(policy_body(), ("True", "Accepted"), ("True", "Active"), id="in force"),
         pytest.param(
-            policy_body(expiresAt="2026-06-01T12:00:01Z"), ("True", "Accepted"), ("True", "Active"), id="not yet expired"
+            policy_body(expiresAt="2026-06-01T12:00:01Z"),
+            ("True", "Accepted"),
+            ("True", "Active"),
+            id="not yet expired",
         ),
         pytest.param(
             policy_body(expiresAt="2026-06-01T12:00:00Z"), ("True", "Accepted"), ("False", "Expired"), id="expired"
@@ -147,8 +151,6 @@ class Cluster:
         self.written.append((policy.name, status))
 
     def has(self, *bodies: dict[str, Any], namespaces: int = 1) -> None:
-        import json  # noqa: PLC0415
-
         self.version += 1
         lists = {
             Resource.POLICIES: bodies,

@@ -101,7 +101,9 @@ def test_an_event_is_seen_when_it_is_published(synced: PolicyStore) -> None:
     assert not synced.dirty
 
 
-def test_many_events_make_one_snapshot(synced: PolicyStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_events_make_one_snapshot(
+    synced: PolicyStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built = []
     monkeypatch.setattr(synced, "_publish", lambda: built.append(1))
     synced.publish()
@@ -136,6 +138,7 @@ def test_a_policy_made_anew_under_the_same_name_is_read_anew(synced: PolicyStore
     synced.publish()
 
     policy = synced.snapshot.policies["team-a"]
+    assert isinstance(policy, CompiledPolicy)
     assert (policy.uid, policy.suspend) == ("another", True)
 
 

@@ -14,6 +14,7 @@ from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.identity import Authenticator, Client
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.support.clocks import ManualClock
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -290,8 +291,7 @@ async def test_a_failure_that_nobody_waits_for_makes_no_noise(reviewer: TokenRev
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     reviews.answering.set()
-    while reviewer._running:
-        await asyncio.sleep(0)
+    await eventually(lambda: not reviewer._running)
 
 
 @pytest.mark.anyio

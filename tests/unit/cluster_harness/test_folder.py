@@ -91,6 +91,16 @@ def test_a_released_guard_removes_nothing(workdir: Path) -> None:
     assert workdir.exists()
 
 
+def test_a_guard_that_is_gone_is_noticed(workdir: Path) -> None:
+    guard = Guard(workdir)
+    guard.check()
+    guard._process.kill()
+    guard._process.wait(timeout=10)
+    with pytest.raises(ClusterError, match="ended by itself, with -9"):
+        guard.check()
+    guard.release()
+
+
 def test_a_new_folder_is_made_for_its_user_alone(tmp_path: Path) -> None:
     assert _claim(tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 

@@ -1,7 +1,8 @@
-"""What a hostile program tries. Run as a program of its own: ``attacks.py FACTS`` prints, as JSON, what each attempt came to.
+"""What a hostile program tries. ``attacks.py FACTS`` prints, as JSON, what each attempt came to.
 
-``FACTS`` is a JSON object with the paths, ports and process id of the service under attack. An attempt that works has the outcome
-``allowed``; one that does not has the name of its error number. Only the standard library is used, and nothing of the service.
+``FACTS`` is a JSON object with the paths, ports and process id of the service under attack. An attempt that works has
+the outcome ``allowed``; one that does not has the name of its error number. Only the standard library is used, and
+nothing of the service.
 """
 
 from __future__ import annotations
@@ -72,19 +73,19 @@ def files(facts: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "write elsewhere": lambda: (victims / "new").write_text("x", encoding="ascii"),
         "overwrite a file of the server": lambda: (victims / "overwrite").write_text("x", encoding="ascii"),
         "truncate a file of the server": lambda: os.truncate(victims / "truncate", 0),
-        "remove a file of the server": lambda: (victims / "remove").unlink(),
+        "remove a file of the server": (victims / "remove").unlink,
         "change a file's mode": lambda: (victims / "mode").chmod(0o600),
         "change a file's owner": lambda: os.chown(victims / "owner", os.getuid(), os.getgid()),
         "change a file's times": lambda: os.utime(victims / "times"),
         "set an extended attribute": lambda: os.setxattr(victims / "attribute", "user.x", b"x"),
         "read /etc/passwd": Path("/etc/passwd").read_text,
-        "list /proc": lambda: os.listdir("/proc"),
+        "list /proc": lambda: list(Path("/proc").iterdir()),
         "read the server's environment": Path(f"/proc/{server}/environ").read_bytes,
         "read the server's command line": Path(f"/proc/{server}/cmdline").read_bytes,
         "read the server's memory map": Path(f"/proc/{server}/maps").read_bytes,
         "open the server's memory": lambda: os.open(f"/proc/{server}/mem", os.O_RDWR),
-        "list the server's descriptors": lambda: os.listdir(f"/proc/{server}/fd"),
-        "read the server's root link": lambda: os.readlink(f"/proc/{server}/root"),
+        "list the server's descriptors": lambda: list(Path(f"/proc/{server}/fd").iterdir()),
+        "read the server's root link": Path(f"/proc/{server}/root").readlink,
         "make a FIFO": lambda: os.mkfifo(home / "fifo"),
         "make a device": lambda: os.mknod(home / "null", 0o20600, os.makedev(1, 3)),
     }

@@ -13,10 +13,14 @@ import pytest
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.pipeline import Pipeline, Stage, StderrTo
 from k8s_mcp_server.execution.result import ApiAccess, KilledFor
+from k8s_mcp_server.execution.sandbox import kernel
 from k8s_mcp_server.policy.limits import Limits
+from tests.support.eventually import eventually
 from tests.support.sandboxed import make_executor, pipeline, python_stage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from k8s_mcp_server.execution.executor import Executor
     from k8s_mcp_server.execution.result import Progress
 
@@ -32,6 +36,13 @@ def executor(tmp_path: Path) -> Executor:
     return make_executor(tmp_path, progress_seconds=0.05)
 
 
+@pytest.fixture
+def orphans_come_here() -> Iterator[None]:
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 0)
+
+
 def processes_in(folder: Path) -> list[str]:
     """Command lines of the processes whose environment names the folder."""
     found = []
@@ -43,6 +54,10 @@ def processes_in(folder: Path) -> list[str]:
             except OSError:
                 continue
     return found
+
+
+def left_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_stages_are_joined_in_order(executor: Executor) -> None:
@@ -74,7 +89,7 @@ async def test_a_program_that_is_not_installed_is_refused(executor: Executor, tm
     with pytest.raises(CommandRefused) as refused:
         await executor.run(pipeline(("kubectl", "get")), access=None, limits=LIMITS)
     assert refused.value.reason == "ProgramMissing"
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_without_input_a_program_reads_the_end_of_the_file(executor: Executor) -> None:
@@ -162,12 +177,13 @@ async def test_a_writer_is_held_back_while_nobody_reads(executor: Executor, tmp_
     """The first stage counts what it could write while the second reads nothing: a pipe's worth, not what it has."""
     writer = python_stage(
         "import os\nos.set_blocking(1, False)\nwritten = 0\n"
-        "try:\n while True: written += os.write(1, b'x' * 65536)\nexcept BlockingIOError:\n os.write(2, str(written).encode())"
+        "try:\n while True: written += os.write(1, b'x' * 65536)\n"
+        "except BlockingIOError:\n os.write(2, str(written).encode())"
     )
     reader = python_stage("import sys, time; time.sleep(0.5); sys.stdin.read()")
     result = await executor.run(pipeline(writer, reader), access=None, limits=LIMITS)
     assert 0 < int(result.stderr) <= 1024 * 1024
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_the_time_limit_ends_the_command_and_keeps_what_it_wrote(executor: Executor, tmp_path: Path) -> None:
@@ -179,16 +195,47 @@ async def test_the_time_limit_ends_the_command_and_keeps_what_it_wrote(executor:
     assert (result.timed_out, result.exit_code, result.killed_for) == (True, None, KilledFor.TIMEOUT)
     assert result.stdout == b"> before\n"
     assert processes_in(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
+
+
+# What native code in a program could still do: vfork, which stops the parent, and go on in the child.
+VFORK = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+x86 = os.uname().machine == "x86_64"
+if libc.syscall(58 if x86 else 220, 0 if x86 else 0x4111, 0, 0, 0, 0) == 0:
+    LEAVE
+    libc.syscall(1 if x86 else 64, 1, b"child", 5)
+    time.sleep(99)
+"""
 
 
 async def test_the_time_limit_ends_whole_groups(executor: Executor, tmp_path: Path) -> None:
-    """A process that a native attacker could still make (vfork) dies with its group."""
-    script = "import ctypes\nlibc = ctypes.CDLL(None)\nif libc.syscall(58 if __import__('os').uname().machine == 'x86_64' else 220, 0x4111, 0, 0, 0, 0) == 0:\n while True: pass"
+    stage = python_stage(VFORK.replace("LEAVE", "pass"))
     with anyio.fail_after(20):
-        result = await executor.run(pipeline(python_stage(script)), access=None, limits=Limits(timeout_seconds=1))
-    assert result.timed_out
+        result = await executor.run(pipeline(stage), access=None, limits=Limits(timeout_seconds=1))
+    assert (result.timed_out, result.stdout) == (True, b"child")
     assert processes_in(tmp_path) == []
+
+
+async def test_a_process_that_left_its_group_is_found_and_ended(
+    executor: Executor, tmp_path: Path, orphans_come_here: None
+) -> None:
+    stage = python_stage(VFORK.replace("LEAVE", "libc.setsid()"))
+    with anyio.fail_after(40):
+        result = await executor.run(pipeline(stage), access=None, limits=Limits(timeout_seconds=1))
+        assert (result.timed_out, result.stdout) == (True, b"child")
+        await eventually(lambda: not processes_in(tmp_path))
+
+
+async def test_children_that_are_not_of_the_sandbox_are_left_alone(executor: Executor) -> None:
+    with anyio.fail_after(20):
+        async with await anyio.open_process(["/bin/sh", "-c", "read line"]) as other:
+            await executor.run(pipeline(("wc",)), access=None, limits=LIMITS)
+            assert executor._sandbox.end_strays() == 0
+            assert other.returncode is None
+            assert other.stdin is not None
+            await other.stdin.aclose()
 
 
 async def test_cancellation_kills_everything_and_leaves_nothing(executor: Executor, tmp_path: Path) -> None:
@@ -206,14 +253,14 @@ async def test_cancellation_kills_everything_and_leaves_nothing(executor: Execut
         with pytest.raises(asyncio.CancelledError):
             await task
     assert processes_in(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_a_cancelled_scope_of_anyio_leaves_nothing_either(executor: Executor, tmp_path: Path) -> None:
     with anyio.move_on_after(0.3) as scope, anyio.fail_after(20):
         await executor.run(pipeline(SILENT, SILENT), access=None, limits=LIMITS)
     assert scope.cancelled_caught
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("steps", range(12))
@@ -226,7 +273,7 @@ async def test_cancellation_at_any_moment_of_the_start_leaves_nothing(
     task.cancel()
     with anyio.fail_after(20), pytest.raises(asyncio.CancelledError):
         await task
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_an_error_of_the_progress_callback_ends_the_command(executor: Executor, tmp_path: Path) -> None:
@@ -235,7 +282,7 @@ async def test_an_error_of_the_progress_callback_ends_the_command(executor: Exec
 
     with anyio.fail_after(20), pytest.raises(ConnectionError, match="gone"):
         await executor.run(pipeline(SILENT), access=None, limits=LIMITS, on_progress=fail)
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_progress_tells_bytes_and_seconds(executor: Executor) -> None:
@@ -266,7 +313,7 @@ async def test_a_folder_beyond_its_quota_ends_the_command(executor: Executor, tm
     with anyio.fail_after(30):
         result = await executor.run(pipeline(python_stage(script)), access=None, limits=LIMITS)
     assert result.killed_for is KilledFor.DISK
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_a_tree_made_to_resist_is_removed_all_the_same(executor: Executor, tmp_path: Path) -> None:
@@ -276,7 +323,7 @@ async def test_a_tree_made_to_resist_is_removed_all_the_same(executor: Executor,
     )
     result = await executor.run(pipeline(python_stage(script)), access=None, limits=LIMITS)
     assert (result.exit_code, result.stderr) == (0, b"")
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_sort_may_use_a_folder_that_is_not_the_kubeconfigs(executor: Executor, tmp_path: Path) -> None:
@@ -286,7 +333,7 @@ async def test_sort_may_use_a_folder_that_is_not_the_kubeconfigs(executor: Execu
     stages = pipeline(("sort", "-S", "20k"))
     result = await executor.run(stages, access=access, limits=limits, stdin=lines)
     assert result.stdout == b"".join(sorted(lines.splitlines(keepends=True)))
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_the_kubeconfig_names_the_gateway_and_is_the_owners_alone(executor: Executor) -> None:
@@ -312,14 +359,14 @@ async def test_many_commands_at_once_do_not_meet(executor: Executor, tmp_path: P
     with anyio.fail_after(30):
         outputs = await asyncio.gather(*(one(number) for number in range(20)))
     assert [output.split() for output in outputs] == [[b"1", b"b%d" % number] for number in range(20)]
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 async def test_no_descriptor_is_left_open(executor: Executor) -> None:
     await executor.run(pipeline(("wc",)), access=None, limits=LIMITS)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(left_in(Path("/proc/self/fd")))
     await executor.run(pipeline(("wc",), ("sort",)), access=None, limits=LIMITS, stdin=b"x")
     await executor.run(pipeline(ENDLESS), access=None, limits=LIMITS)
     with pytest.raises(CommandRefused):
         await executor.run(pipeline(("nothing",)), access=None, limits=LIMITS)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(left_in(Path("/proc/self/fd"))) == before

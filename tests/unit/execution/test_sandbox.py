@@ -259,9 +259,10 @@ def test_a_command_executes_no_other_program(path: str, tmp_path: Path) -> None:
 
 def test_a_command_executes_nothing_that_it_wrote_itself(tmp_path: Path) -> None:
     script = (
-        "import os, shutil, sys\ncopy = os.environ['HOME'] + '/copy'\nold = os.umask(0)\n"
+        "import os, sys\ncopy = os.environ['HOME'] + '/copy'\n"
         "target = os.open(copy, os.O_WRONLY | os.O_CREAT, 0o755)\nos.write(target, open(sys.executable, 'rb').read())\n"
-        "os.close(target)\ntry:\n os.execv(copy, [sys.executable, '-c', 'print(1)'])\nexcept PermissionError:\n print('refused')"
+        "os.close(target)\ntry:\n os.execv(copy, [sys.executable, '-c', 'print(1)'])\n"
+        "except PermissionError:\n print('refused')"
     )
     result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
     assert result.stdout == b"refused\n"
@@ -276,8 +277,7 @@ def test_a_command_without_access_has_no_network_at_all(tmp_path: Path) -> None:
 def test_no_core_file_is_written_and_the_limits_are_hard(tmp_path: Path) -> None:
     script = (
         "import resource as r\n"
-        "print(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_DATA)[1], r.getrlimit(r.RLIMIT_CPU)[1],"
-        " open('/proc/self/oom_score_adj').read() if False else '')"
+        "print(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_DATA)[1], r.getrlimit(r.RLIMIT_CPU)[1])"
     )
     result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
     assert result.stdout.split() == [b"(0,", b"0)", str(LIMITS.memory_bytes).encode(), b"35"]

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.fake_upstream import FakeUpstream
-from tests.support.gateway_bench import AGENT, OURSELVES, Bench, FakeAuthorizer, RecordingAudit
 
 from k8s_mcp_server.gateway.front import FrontLimits
 from k8s_mcp_server.gateway.gateway import Gateway
-from k8s_mcp_server.gateway.upstream import UpstreamLimits
+from k8s_mcp_server.gateway.pool import UpstreamLimits
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.metrics import Metrics
+from tests.support.fake_upstream import FakeUpstream
+from tests.support.gateway_bench import AGENT, OURSELVES, Bench, FakeAuthorizer, RecordingAudit
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from k8s_mcp_server.policy.decision import Reason, Verdict
@@ -58,7 +60,7 @@ def test_a_list_in_one_namespace_is_exact() -> None:
         pytest.param({"namespaceSelector": TEAM_B}, id="a selector"),
     ],
 )
-def test_a_deny_that_is_narrower_than_a_list_cuts_it(deny: dict[str, object]) -> None:
+def test_a_deny_that_is_narrower_than_a_list_cuts_it(deny: dict[str, Any]) -> None:
     both = grant(rule("list", "pods", namespaces=["team-a", "team-b"]), deny=[rule("list", "pods", **deny)])
     decision = ask("list pods", both)
     assert decision.verdict is Verdict.FILTERED
@@ -85,7 +87,8 @@ def test_a_deny_by_name_cuts_lists_and_refuses_the_object() -> None:
 
 
 def test_a_deny_that_takes_the_whole_list_refuses_it() -> None:
-    for scope in ({"namespaces": ["*"]}, {"namespaces": ["team-a", "**"]}):
+    scopes: list[dict[str, Any]] = [{"namespaces": ["*"]}, {"namespaces": ["team-a", "**"]}]
+    for scope in scopes:
         denying = grant(rule("list", "pods"), deny=[rule("list", "pods", **scope)])
         assert ask("list pods", denying).reason is Reason.DENIED_BY_RULE
 
@@ -145,7 +148,7 @@ def test_a_namespace_is_readable_where_the_client_has_any_rule_in_it() -> None:
         assert not ask(text, reader).allowed
 
 
-def test_a_rule_of_another_tool_makes_no_namespace_readable() -> None:
+def test_a_suspended_policy_makes_no_namespace_readable() -> None:
     suspended = grant(rule("get", "pods"), suspend=True)
     assert not ask(
         "get namespaces team-a", suspended, policy("other", rule("get", "nodes", clusterScoped=True))
@@ -160,7 +163,7 @@ def test_a_rule_of_another_tool_makes_no_namespace_readable() -> None:
         pytest.param({"clusterScoped": True, "resourceNames": ["team-b"]}, id="as a cluster-scoped object"),
     ],
 )
-def test_a_denied_namespace_is_neither_readable_nor_listed(scope: dict[str, object]) -> None:
+def test_a_denied_namespace_is_neither_readable_nor_listed(scope: dict[str, Any]) -> None:
     denying = grant(
         rule("get", "pods", namespaces=["team-a", "team-b"]),
         rule("get list", "namespaces", clusterScoped=True),

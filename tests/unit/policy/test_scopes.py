@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from k8s_mcp_server.policy.decision import Reason, Verdict
@@ -24,7 +26,7 @@ OBJECTS = [
 TEAM_A = {"matchLabels": {"team": "a"}}
 
 
-def namespaces_of(*rules: dict[str, object], deny: tuple[dict[str, object], ...] = ()) -> list[str]:
+def namespaces_of(*rules: dict[str, Any], deny: tuple[dict[str, Any], ...] = ()) -> list[str]:
     """Where services can be listed, asked as one list of all namespaces."""
     decision = ask("list services", grant(*rules, deny=list(deny)))
     assert decision.verdict is Verdict.FILTERED
@@ -55,7 +57,7 @@ def namespaces_of(*rules: dict[str, object], deny: tuple[dict[str, object], ...]
         pytest.param({"namespaces": ["unknown"]}, [], id="a namespace that the snapshot does not have"),
     ],
 )
-def test_a_rule_holds_in(scope: dict[str, object], expected: list[str]) -> None:
+def test_a_rule_holds_in(scope: dict[str, Any], expected: list[str]) -> None:
     assert namespaces_of(rule("list", "services", **scope)) == expected
     for item in OBJECTS:
         namespace = item.partition("/")[0]
@@ -165,7 +167,7 @@ def test_cluster_scoped_matches_cluster_scoped_resources_only() -> None:
 
 
 @pytest.mark.parametrize("scope", [{"namespaces": ["*"]}, {"namespaceSelector": TEAM_A}])
-def test_namespace_scopes_do_not_match_cluster_scoped_resources(scope: dict[str, object]) -> None:
+def test_namespace_scopes_do_not_match_cluster_scoped_resources(scope: dict[str, Any]) -> None:
     assert not ask("list nodes", grant(rule("*", "*", **scope))).allowed
 
 
@@ -179,7 +181,7 @@ def test_the_scope_of_a_resource_comes_from_discovery_not_from_its_name() -> Non
 @pytest.mark.parametrize(
     "scope", [{"namespaces": ["*", "k8s-mcp-system"]}, {"namespaceSelector": TEAM_A}], ids=["names", "selector"]
 )
-def test_our_own_namespace_is_out_of_reach_for_everyone(verb: str, scope: dict[str, object]) -> None:
+def test_our_own_namespace_is_out_of_reach_for_everyone(verb: str, scope: dict[str, Any]) -> None:
     policy = grant(rule("*", "*", allowPrivilegedWorkloads=True, **scope))
     assert ask(f"{verb} services x -n k8s-mcp-system", policy).reason is Reason.OWN_NAMESPACE
 
@@ -188,3 +190,10 @@ def test_our_own_namespace_is_out_of_reach_for_everyone(verb: str, scope: dict[s
 def test_our_own_namespace_object_is_out_of_reach_too(verb: str) -> None:
     policy = grant(rule("*", "namespaces", clusterScoped=True))
     assert ask(f"{verb} namespaces k8s-mcp-system", policy).reason is Reason.OWN_NAMESPACE
+
+
+def test_a_server_without_a_namespace_of_its_own_protects_none() -> None:
+    outside = Environment(own_namespace="")
+    everywhere = grant(rule("*", "services", namespaces=["*"]), rule("get", "nodes", clusterScoped=True))
+    for text in ("get nodes n1", "list services", "get services x -n team-a"):
+        assert ask(text, everywhere, environment=outside).allowed

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from k8s_mcp_server.policy.compile import InvalidPolicy, read_policy
+from k8s_mcp_server.policy.decide import decide
 from k8s_mcp_server.policy.decision import Reason, Verdict
-from tests.support.asking import ask, body, grant, rule, seen
+from tests.support.asking import ask, body, context, grant, request, rule, seen
 
 pytestmark = pytest.mark.unit
 
@@ -182,6 +185,7 @@ def test_a_deny_of_discovery_wins() -> None:
 
 
 def test_a_request_without_a_verb_is_denied() -> None:
-    everything = grant({"nonResourceURLs": ["/*"], "verbs": ["*"]})
-    request = ask("get /metrics", everything)
-    assert request.allowed
+    everything = grant({"nonResourceURLs": ["/*"], "verbs": ["*"]}, rule("*", "*", namespaces=["*"]))
+    for text in ("get /metrics", "get pods web -n team-a"):
+        nothing = replace(request(text), verb="")
+        assert decide(nothing, context([everything])).reason is Reason.MALFORMED_REQUEST

@@ -40,8 +40,9 @@ async def run(service: Service, arguments: dict[str, Any], *, as_: str = "alice"
 
 
 def fields(result: CallToolResult) -> dict[str, Any]:
-    assert result.structured_content is not None
-    return result.structured_content
+    structured: dict[str, Any] | None = result.structured_content
+    assert structured is not None
+    return structured
 
 
 def text(result: CallToolResult) -> str:
@@ -247,7 +248,7 @@ async def test_how_a_command_ended_is_said(
     service: Service, ended: dict[str, Any], status: str, reason: str | None
 ) -> None:
     service.executor.result = Result(
-        **{"stage_exit_codes": (1,), "stdout": b"", "stderr": b"", "duration_seconds": 0.5} | ended
+        stage_exit_codes=(1,), duration_seconds=0.5, **{"stdout": b"", "stderr": b""} | ended
     )
 
     result = await run(service, {"command": "get pods"})
@@ -256,6 +257,18 @@ async def test_how_a_command_ended_is_said(
     assert fields(result)["status"] == status
     assert fields(result).get("reason") == reason
     assert counted(service, status) == 1.0
+
+
+@pytest.mark.parametrize(("asked", "said"), [(5, "up to 60 s"), (60, "quicker"), (90, "quicker")])
+async def test_a_timeout_says_whether_more_can_be_asked_for(service: Service, asked: int, said: str) -> None:
+    service.executor.result = Result(
+        exit_code=None, stage_exit_codes=(-9,), stdout=b"", stderr=b"", duration_seconds=asked, timed_out=True
+    )
+
+    result = await run(service, {"command": "get pods -w", "timeout": asked})
+
+    assert said in fields(result)["hint"]
+    assert ("up to" in fields(result)["hint"]) is (asked < 60)
 
 
 async def test_output_that_was_cut_says_how_to_ask_for_less(service: Service) -> None:
@@ -271,7 +284,8 @@ async def test_output_that_was_cut_says_how_to_ask_for_less(service: Service) ->
 
     result = await run(service, {"command": "get pods"})
 
-    assert fields(result)["status"] == "succeeded"
+    assert not result.is_error
+    assert fields(result)["status"] == "truncated"
     assert fields(result)["truncated"] is True
     assert "ask for less" in fields(result)["hint"]
     assert service.audit()[0]["truncated"] is True
@@ -363,13 +377,27 @@ async def test_a_process_that_cannot_start_is_unavailable(service: Service) -> N
     assert "/secret/path" not in text(result)
 
 
+async def test_a_fault_of_ours_is_logged_and_not_shown(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(_: Pipeline, __: CommandSession) -> Result:
+        raise KeyError("internals")
+
+    service.executor.work = work
+
+    result = await run(service, {"command": "get pods"})
+
+    assert (fields(result)["status"], fields(result)["reason"]) == ("unavailable", "InternalError")
+    assert "internals" not in text(result)
+    assert "internals" in caplog.text
+    assert service.gateway.open_sessions == []
+
+
 @MODES
 async def test_progress_arrives_while_a_command_runs(mode: str) -> None:
     seen: list[tuple[float, float | None, str | None]] = []
     told = asyncio.Event()
 
-    async def progress(value: float, total: float | None, message: str | None) -> None:
-        seen.append((value, total, message))
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
         told.set()
 
     async def work(_: Pipeline, __: CommandSession) -> Result:
@@ -379,7 +407,7 @@ async def test_progress_arrives_while_a_command_runs(mode: str) -> None:
     async with serving(progress_seconds=0.01) as service:
         service.executor.work = work
         async with asyncio.timeout(20), service.client(mode=mode) as client:
-            result = await client.call_tool("execute_kubectl", {"command": "get pods"}, progress_callback=progress)
+            result = await client.call_tool("execute_kubectl", {"command": "get pods"}, progress_callback=on_progress)
 
     assert fields(result)["status"] == "succeeded"
     assert seen[0][1] == 60

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from k8s_mcp_server.serving.caller import NotAuthenticatedError
+from k8s_mcp_server.serving.mcp_server import AgentServer
 from tests.support.serving import Service, policy, serving
 
 if TYPE_CHECKING:
@@ -103,7 +105,17 @@ async def test_check_access_takes_no_arguments(service: Service) -> None:
     assert result.structured_content["reason"] == "UnknownArgument"
 
 
+async def test_without_the_edge_nobody_is_served() -> None:
+    server = AgentServer([], cluster="test", version="1")
+
+    with pytest.raises(NotAuthenticatedError):
+        await server.list_tools()
+    with pytest.raises(NotAuthenticatedError):
+        await server.call_tool("check_access", {})
+
+
 async def test_the_server_names_its_cluster(service: Service) -> None:
     async with asyncio.timeout(20), service.client() as client:
+        assert client.server_info is not None
         assert client.server_info.title == "Kubernetes cluster test"
         assert "check_access" in (client.instructions or "")

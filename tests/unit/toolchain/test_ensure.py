@@ -37,7 +37,12 @@ def test_a_missing_tool_is_built_without_cgo_and_with_its_version_stamped(fake_g
     assert command.startswith("build -v -trimpath -mod=readonly -buildvcs=false -ldflags -s -w ")
     assert f"-X k8s.io/component-base/version.gitVersion=v{version}" in command
     assert command.endswith("k8s.io/kubernetes/cmd/kubectl CGO_ENABLED=0 GOTOOLCHAIN=auto")
-    assert recorder.events == [f"1/1 kubectl {version} started", "1/0 packages", f"1/1 kubectl {version} built"]
+    assert recorder.events == [
+        f"1/1 kubectl {version} started",
+        "1/0 packages",
+        "ended",
+        f"1/1 kubectl {version} built",
+    ]
 
 
 def test_a_second_call_finds_the_first_ones_build(fake_go: FakeGo, recorder: Recorder) -> None:

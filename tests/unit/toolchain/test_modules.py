@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,21 +83,40 @@ def test_every_go_module_builds_a_tool_of_the_catalog() -> None:
 
 
 class Terminal(io.StringIO):
+    """A screen that says when a text has been drawn on it."""
+
+    def __init__(self, awaited: str) -> None:
+        super().__init__()
+        self.awaited = awaited
+        self.drawn = threading.Event()
+
     def isatty(self) -> bool:
         return True
 
+    def write(self, text: str) -> int:
+        if self.awaited in text:
+            self.drawn.set()
+        return super().write(text)
+
 
 def test_on_a_terminal_a_bar_grows_and_leaves_one_line() -> None:
-    screen = Terminal()
+    screen = Terminal("██████░░░░░░░░░░░░░░░░░░ 10 of 40 packages · ")
     progress = ConsoleProgress(screen)
     tool = catalog()["etcd"]
     progress.started(tool, k=1, n=1)
     progress.compiled(10, of=40)
+    assert screen.drawn.wait(timeout=20)
+    progress.ended()
     progress.finished(tool, k=1, n=1, how="built", seconds=75)
-    *live, last = screen.getvalue().split("\r\x1b[K")
-    assert "██████░░" in live[-1]
-    assert "10/40 packages" in live[-1]
-    assert last == f"[1/1] etcd {tool.version} · built · 1 min 15 s\n"
+    assert screen.getvalue().split("\r\x1b[K")[-1] == f"[1/1] etcd {tool.version} · built · 1 min 15 s\n"
+
+
+def test_on_a_terminal_a_failed_build_leaves_a_clear_line() -> None:
+    screen = Terminal("building")
+    progress = ConsoleProgress(screen)
+    progress.started(catalog()["etcd"], k=1, n=1)
+    progress.ended()
+    assert screen.getvalue().endswith("\r\x1b[K")
 
 
 def test_in_a_log_there_is_no_bar() -> None:

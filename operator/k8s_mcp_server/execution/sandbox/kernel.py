@@ -7,6 +7,7 @@ import os
 
 PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -37,13 +38,16 @@ def prctl(option: int, value: int, pointer: bytes | None = None) -> None:
     _checked(_libc.prctl(option, ctypes.c_long(value), third, zero, zero), what=f"prctl {option}")
 
 
-def hide_process() -> None:
-    """Keep other processes of the same user out of this one's environment, memory and descriptors.
+def guard_process() -> None:
+    """Prepare this process for starting hostile ones: call it once, when the server starts.
 
-    A second line behind Landlock (proc(5), PR_SET_DUMPABLE in prctl(2)): call it once, when the server starts. Side
-    effects: no core dumps, and the process cannot read its own ``/proc/self/environ``.
+    It is hidden from other processes of the same user (PR_SET_DUMPABLE in prctl(2)): they cannot read its
+    environment and memory, even where Landlock failed; in turn it leaves no core dumps and cannot read its own
+    ``/proc/self/environ``. And it becomes the parent of every process that loses its own, so that
+    ``Sandbox.end_strays`` finds them.
     """
     prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _checked(result: int, *, what: str) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k8s_mcp_server.execution.sandbox import kernel, seccomp
+from k8s_mcp_server.execution.sandbox.children import Children
 from k8s_mcp_server.execution.sandbox.landlock import Ruleset
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class ProcessSpec:
 
 
 class Sandbox:
-    """Starts processes under the kernel's confinement.
+    """Starts processes under the kernel's confinement. A server has one: its children are the whole process's.
 
     Args:
         abi: the Landlock ABI to use; 0 is refused, because nothing runs unconfined.
@@ -61,6 +62,7 @@ class Sandbox:
         if abi < 1:
             raise OSError("the kernel has no Landlock")
         self._abi = abi
+        self._children = Children()
         self._filters = {network: seccomp.build_filter(network=network) for network in (False, True)}
 
     def start(self, spec: ProcessSpec, *, profile: Profile) -> Future[subprocess.Popen[bytes]]:
@@ -70,7 +72,26 @@ class Sandbox:
         pool.shutdown(wait=False)
         return future
 
+    def ended(self, pid: int) -> None:
+        """Say that a process which ``start`` started has been reaped."""
+        self._children.ended(pid)
+
+    def end_strays(self) -> int:
+        """Kill and reap processes that left their group; how many there were. Reads ``/proc``, which takes some ms.
+
+        The filter leaves one way to make a process, vfork, because the start of a program needs it. A program taken
+        over by native code can use it, too, and its child can leave the group that is killed. It keeps the sandbox
+        and all limits; here it ends.
+        """
+        return self._children.end_strays()
+
     def _start(self, spec: ProcessSpec, profile: Profile) -> subprocess.Popen[bytes]:
+        with self._children.starting() as started:
+            process = self._start_confined(spec, profile)
+            started(process.pid)
+            return process
+
+    def _start_confined(self, spec: ProcessSpec, profile: Profile) -> subprocess.Popen[bytes]:
         ruleset = Ruleset(abi=self._abi, files=profile.files, connect_ports=profile.connect_ports)
         try:
             kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

@@ -1,4 +1,4 @@
-"""Requests whose answer will be cut: ask for the one encoding that is filtered, and for what the filter needs to see."""
+"""Requests whose answer will be cut: they ask for the one encoding that is filtered, and for what the filter reads."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ _CONTROL_EVENTS: Final = frozenset({"BOOKMARK", "ERROR"})
 class WatchFilter:
     """Lets pass the events of objects that the cut allows, and bookmarks and errors, which name no object.
 
-    The API server sends a Table's ``columnDefinitions`` with the first event only; when that one is dropped, the next that
-    passes gets them (k8s.io/apiserver/pkg/endpoints/handlers/response.go, ``watchEmbeddedEncoder``).
+    The API server sends a Table's ``columnDefinitions`` with the first event only; when that one is dropped, the next
+    that passes gets them (k8s.io/apiserver/pkg/endpoints/handlers/response.go, ``watchEmbeddedEncoder``).
 
     Args:
         cut: which objects may be seen; may be replaced while the watch runs.

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from mcp.types import Tool as ToolDescription
 
-from k8s_mcp_server.policy.access import effective_access
-from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.text import escape_hidden
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ class CheckAccessTool:
                 structured_content={"cluster": self._cluster, "status": "refused", "reason": "UnknownArgument"},
                 is_error=True,
             )
-        access = effective_access(self._grants.context(client, tool=Tool.KUBECTL))
+        access = self._grants.access(client)
         return CallToolResult(
             content=[TextContent(type="text", text=f"Cluster: {self._cluster}\n{escape_hidden(access.render())}")],
             structured_content={"cluster": self._cluster, **access.as_dict()},

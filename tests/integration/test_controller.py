@@ -1,0 +1,331 @@
+"""Policies and namespaces, status and readiness, on the real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from devtools.cluster import KwokCluster, Switches
+from k8s_mcp_server.cluster.cluster import Cluster, NotReady
+from k8s_mcp_server.cluster.connection import ApiServer
+from k8s_mcp_server.cluster.lease import LEASE_NAME
+from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS
+from k8s_mcp_server.policy.compile import CompiledPolicy, InvalidPolicy
+from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.telemetry.metrics import Metrics
+from tests.support.eventually import eventually
+from tests.support.policies import policy_body
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from devtools.cluster import TestCluster
+
+pytestmark = [pytest.mark.integration, pytest.mark.anyio]
+
+CRD = Path(__file__).parents[2] / "crds" / "k8s-mcp.io_mcpaccesspolicies.yaml"
+CRD_NAME = "customresourcedefinition/mcpaccesspolicies.k8s-mcp.io"
+QUICK = 0.3
+NEVER = 400.0
+
+
+@pytest.fixture
+def crd(cluster: TestCluster) -> None:
+    """Policies are served."""
+    cluster.kubectl("apply", "--server-side", "-f", str(CRD))
+    cluster.kubectl("wait", CRD_NAME, "--for=condition=Established", "--timeout=30s")
+
+
+@pytest.fixture
+def home(cluster: TestCluster, namespace_factory: Callable[[str], str]) -> Iterator[str]:
+    """A namespace for the service, with its Lease, and its account with the rights that the service states, no more."""
+    namespace = namespace_factory("controller")
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE_NAME}}
+    cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(lease))
+    made = [
+        item for own_namespace in (True, False) for item in _role_and_binding(namespace, own_namespace=own_namespace)
+    ]
+    cluster.kubectl("create", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
+    yield namespace
+    cluster.kubectl("delete", f"clusterrole/{namespace}", f"clusterrolebinding/{namespace}", "--ignore-not-found")
+
+
+def _role_and_binding(name: str, *, own_namespace: bool) -> list[dict[str, Any]]:
+    kind, metadata = ("Role", {"name": name, "namespace": name}) if own_namespace else ("ClusterRole", {"name": name})
+    rules = [
+        {
+            "apiGroups": [item.api_group],
+            "resources": [item.resource],
+            "resourceNames": list(item.resource_names),
+            "verbs": list(item.verbs),
+        }
+        for item in REQUIRED_PERMISSIONS
+        if item.own_namespace == own_namespace
+    ]
+    group = "rbac.authorization.k8s.io"
+    common = {"apiVersion": f"{group}/v1", "metadata": metadata}
+    subjects = [{"kind": "ServiceAccount", "namespace": name, "name": "default"}]
+    role_ref = {"apiGroup": group, "kind": kind, "name": name}
+    return [
+        {**common, "kind": kind, "rules": rules},
+        {**common, "kind": f"{kind}Binding", "roleRef": role_ref, "subjects": subjects},
+    ]
+
+
+@pytest.fixture
+def api_server(cluster: TestCluster, home: str, tmp_path: Path) -> ApiServer:
+    """The API server, and that account's token."""
+    token_file = tmp_path / "token"
+    token_file.write_text(cluster.service_account_token(home, "default"), encoding="ascii")
+    return ApiServer(host=cluster.host, port=cluster.port, ca_file=Path(cluster.ca_file), token_file=token_file)
+
+
+class Policies:
+    """Policies that go when the test ends."""
+
+    def __init__(self, cluster: TestCluster) -> None:
+        self._cluster = cluster
+        self._made: set[str] = set()
+
+    @staticmethod
+    def unique() -> str:
+        return f"test-{uuid.uuid4().hex[:10]}"
+
+    async def apply(self, name: str, **fields: Any) -> None:
+        body = policy_body(name, **fields)
+        body["metadata"] = {"name": name}
+        self._made.add(name)
+        await asyncio.to_thread(self._cluster.kubectl, "apply", "-f", "-", input=json.dumps(body))
+
+    async def delete(self, name: str) -> None:
+        await asyncio.to_thread(self._cluster.kubectl, "delete", "mcpaccesspolicy", name)
+
+    async def status(self, name: str) -> dict[str, Any]:
+        shown = await asyncio.to_thread(self._cluster.kubectl, "get", "mcpaccesspolicy", name, "-o", "json")
+        found: dict[str, Any] = json.loads(shown.stdout).get("status", {})
+        return found
+
+    async def active(self, name: str) -> str:
+        conditions = {item["type"]: item for item in (await self.status(name)).get("conditions", ())}
+        return str(conditions["Active"]["reason"]) if conditions else ""
+
+    def remove(self) -> None:
+        if self._made:
+            self._cluster.kubectl("delete", "mcpaccesspolicy", *self._made, "--ignore-not-found", check=False)
+
+
+@pytest.fixture
+def policies(cluster: TestCluster, crd: None) -> Iterator[Policies]:
+    made = Policies(cluster)
+    yield made
+    made.remove()
+
+
+@asynccontextmanager
+async def started(
+    api_server: ApiServer, home: str, *, resync_seconds: float = QUICK, identity: str = "replica-1"
+) -> AsyncIterator[Cluster]:
+    cluster = Cluster(
+        api_server,
+        environment=Environment(own_namespace=home, max_snapshot_age=1000),
+        metrics=Metrics(),
+        identity=identity,
+        resync_seconds=resync_seconds,
+    )
+    cluster.start()
+    try:
+        await eventually(lambda: not cluster.not_ready_reasons(), within=30)
+        yield cluster
+    finally:
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(cluster.stop)
+        assert cluster.not_ready_reasons()[0] is NotReady.OPERATOR_STOPPED
+
+
+async def until_active(policies: Policies, name: str, reason: str) -> None:
+    async with asyncio.timeout(30):
+        while await policies.active(name) != reason:  # noqa: ASYNC110  the API server is asked
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "resync_seconds", [pytest.param(NEVER, id="by events alone"), pytest.param(QUICK, id="with the resync")]
+)
+async def test_a_policy_is_seen_from_creation_to_deletion(
+    api_server: ApiServer, home: str, policies: Policies, resync_seconds: float
+) -> None:
+    first, second = policies.unique(), policies.unique()
+    await policies.apply(first)
+    async with started(api_server, home, resync_seconds=resync_seconds) as cluster:
+        store = cluster.store
+        assert isinstance(store.snapshot.policies[first], CompiledPolicy)
+        for _ in range(20):  # until kopf watches as well, only the resync would tell
+            with suppress(AssertionError):
+                await policies.apply(second, reason=uuid.uuid4().hex)
+                await eventually(lambda: second in store.snapshot.policies, within=1)
+                break
+        assert second in store.snapshot.policies
+
+        await policies.apply(second, suspend=True)
+        await eventually(lambda: getattr(store.snapshot.policies[second], "suspend", False))
+
+        await policies.delete(second)
+        await eventually(lambda: second not in store.snapshot.policies)
+        assert first in store.snapshot.policies
+
+
+async def test_a_relabelled_namespace_is_seen_at_once(
+    cluster: TestCluster, api_server: ApiServer, home: str, namespace_factory: Callable[[str], str], crd: None
+) -> None:
+    async with started(api_server, home) as running:
+        name = await asyncio.to_thread(namespace_factory, "team")
+        await eventually(lambda: name in running.store.snapshot.namespaces)
+        await asyncio.to_thread(cluster.kubectl, "label", "namespace", name, "acme.com/team=a")
+        await eventually(lambda: running.store.snapshot.namespaces[name].labels.get("acme.com/team") == "a")
+
+
+async def test_discovery_knows_scopes_and_learns_of_a_new_resource(api_server: ApiServer, home: str, crd: None) -> None:
+    async with started(api_server, home) as running:
+        catalog = running.discovery.catalog
+        assert catalog.scope_of(group="", resource="pods") == "Namespaced"
+        assert catalog.scope_of(group="", resource="nodes") == "Cluster"
+        assert catalog.scope_of(group="k8s-mcp.io", resource="mcpaccesspolicies") == "Cluster"
+        assert catalog.scope_of(group="apps", resource="deployments/scale") is None
+        assert (found := catalog.find(group="apps", resource="deployments")) is not None
+        assert "deploy" in found.short_names
+
+        await running.discovery.refresh()
+        assert running.discovery.age() < 30
+
+
+async def test_status_says_what_becomes_of_a_policy_and_keeps_the_time_of_the_last_change(
+    api_server: ApiServer, home: str, policies: Policies
+) -> None:
+    name = policies.unique()
+    async with started(api_server, home):
+        await policies.apply(name, rules=[])
+        await until_active(policies, name, "Active")
+        first = await policies.status(name)
+        assert first["observedGeneration"] == 1
+        assert first["matchedNamespaces"] == 0
+
+        await policies.apply(name, rules=[], suspend=True)
+        await until_active(policies, name, "Suspended")
+        second = await policies.status(name)
+
+    assert second["observedGeneration"] == 2
+    ready_before, ready_after = (
+        next(item for item in status["conditions"] if item["type"] == "Ready") for status in (first, second)
+    )
+    assert ready_after["lastTransitionTime"] == ready_before["lastTransitionTime"]
+
+
+async def test_an_object_that_the_schema_lets_pass_and_the_server_cannot_read_is_invalid_and_says_so(
+    api_server: ApiServer, home: str, policies: Policies
+) -> None:
+    """The year 0 is one for the API server."""
+    name = policies.unique()
+    async with started(api_server, home) as running:
+        await policies.apply(name, expiresAt="0000-01-01T00:00:00Z")
+        await eventually(lambda: isinstance(running.store.snapshot.policies.get(name), InvalidPolicy))
+        await until_active(policies, name, "InvalidSpec")
+
+
+async def test_of_two_replicas_one_writes_status_and_no_object_is_touched_otherwise(
+    cluster: TestCluster, api_server: ApiServer, home: str, policies: Policies
+) -> None:
+    name = policies.unique()
+    async with (
+        started(api_server, home, identity="replica-1") as one,
+        started(api_server, home, identity="replica-2") as two,
+    ):
+        await policies.apply(name)
+        await until_active(policies, name, "Active")
+        leaders = [value_of(each, "k8s_mcp_leader") for each in (one, two)]
+        assert sorted(leaders) == [0, 1]
+
+        shown = await asyncio.to_thread(
+            cluster.kubectl, "get", "mcpaccesspolicy", name, "-o", "json", "--show-managed-fields"
+        )
+        metadata = json.loads(shown.stdout)["metadata"]
+        assert "finalizers" not in metadata
+        assert set(metadata["annotations"]) == {"kubectl.kubernetes.io/last-applied-configuration"}
+        managers = [(item["manager"], item.get("subresource")) for item in metadata["managedFields"]]
+        assert ("k8s-mcp-server", "status") in managers
+        assert len(managers) == 2
+    await until_lease_is_free(cluster, home)
+
+
+def value_of(cluster: Cluster, name: str) -> float:
+    value = cluster._metrics.registry.get_sample_value(name)
+    assert value is not None
+    return value
+
+
+async def until_lease_is_free(cluster: TestCluster, home: str) -> None:
+    arguments = ("get", "lease", LEASE_NAME, "-n", home, "-o", "jsonpath={.spec.holderIdentity}")
+    shown = await asyncio.to_thread(cluster.kubectl, *arguments)
+    assert shown.stdout == "", "a replica that ends lets go of the Lease"
+
+
+@pytest.fixture
+def expendable(tmp_path: Path) -> Iterator[TestCluster]:
+    """A cluster whose CRD may go: nobody else's policies are in it."""
+    if not Switches.from_environment().use_kwok:
+        pytest.skip("the CRD of an existing cluster is not ours to remove")
+    with KwokCluster.start(name="expendable", nodes=1) as cluster:
+        yield cluster
+
+
+async def test_the_crd_may_go_and_come_back(expendable: TestCluster, tmp_path: Path) -> None:
+    kubectl, policies = expendable.kubectl, Policies(expendable)
+    account = ("clusterrolebinding", "admin", "--clusterrole=cluster-admin", "--serviceaccount=default:default")
+    for arguments in (("apply", "--server-side", "-f", str(CRD)), ("create", *account)):
+        await asyncio.to_thread(kubectl, *arguments)
+    await asyncio.to_thread(kubectl, "wait", CRD_NAME, "--for=condition=Established", "--timeout=30s")
+    token_file = tmp_path / "token"
+    token_file.write_text(expendable.service_account_token("default", "default"), encoding="ascii")
+    where = ApiServer(
+        host=expendable.host, port=expendable.port, ca_file=Path(expendable.ca_file), token_file=token_file
+    )
+    await policies.apply("before")
+    async with started(where, "default") as running:
+        await asyncio.to_thread(kubectl, "delete", CRD_NAME)
+        await eventually(lambda: NotReady.POLICIES_NOT_SERVED in running.not_ready_reasons(), within=30)
+        assert not running.store.snapshot.policies
+
+        await asyncio.to_thread(kubectl, "apply", "--server-side", "-f", str(CRD))
+        await asyncio.to_thread(kubectl, "wait", CRD_NAME, "--for=condition=Established", "--timeout=30s")
+        await policies.apply("after")
+        await eventually(lambda: set(running.store.snapshot.policies) == {"after"}, within=30)
+        assert not running.not_ready_reasons()
+
+
+async def test_the_stated_rights_are_enough(
+    cluster: TestCluster, api_server: ApiServer, home: str, policies: Policies
+) -> None:
+    """Nothing that the service asked for was refused, as the API server's own log has it."""
+    if cluster.audit_log is None:
+        pytest.skip("only a cluster of the tests' own has an audit log at hand")
+    name = policies.unique()
+    async with started(api_server, home) as running:
+        await policies.apply(name)
+        await until_active(policies, name, "Active")
+        assert await running.tokens.authenticate(await asyncio.to_thread(our_token, cluster, home)) is not None
+
+    account = f"system:serviceaccount:{home}:default"
+    lines = await asyncio.to_thread(Path(cluster.audit_log).read_text, encoding="utf-8")
+    events = [event for event in map(json.loads, lines.splitlines()) if event["user"]["username"] == account]
+    refused = [event["requestURI"] for event in events if event.get("responseStatus", {}).get("code") == 403]
+    assert events
+    assert refused == []
+
+
+def our_token(cluster: TestCluster, home: str) -> str:
+    return cluster.service_account_token(home, "default", audience=Environment().audience)

@@ -1,0 +1,155 @@
+"""The CRD on a real API server: accepted, enforced, explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from devtools.cluster import ExistingCluster
+from tests.support.asking import AGENT_SUBJECT, body, rule
+from tests.support.policy_samples import bad_specs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from subprocess import CompletedProcess
+
+    from devtools.cluster import TestCluster
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+CRD = "crd/mcpaccesspolicies.k8s-mcp.io"
+RULES = [
+    rule("*", "* */scale pods/* pods/log", groups="- apps", name="deploy", namespaces=["team-a", "team-*", "*"]),
+    rule("get list watch", "*", groups="*", resourceNames=["web-*", "system:node:x"]),
+    rule("get", "nodes", clusterScoped=True),
+    rule(
+        "create",
+        "pods",
+        allowPrivilegedWorkloads=True,
+        namespaceSelector={
+            "matchLabels": {"acme.com/team": "a", "empty": ""},
+            "matchExpressions": [
+                {"key": "tier", "operator": "NotIn", "values": ["prod"]},
+                {"key": "x", "operator": "Exists"},
+            ],
+        },
+    ),
+    {"nonResourceURLs": ["/metrics", "/logs/*"], "verbs": ["get"]},
+]
+EVERYTHING = {
+    "description": "Deploys of team A; ask #team-a",
+    "subjects": [
+        AGENT_SUBJECT,
+        {"kind": "Group", "name": "oidc:team-a-*"},
+        {"kind": "User", "name": "oidc:Ann Example"},
+    ],
+    "tools": ["kubectl"],
+    "rules": RULES,
+    "deny": [rule("*", "*", groups="*", name="deploy")],
+    "suspend": False,
+    "block": False,
+    "expiresAt": "2030-12-31T00:00:00.5+02:00",
+    "reason": "INC-4711",
+    "limits": {
+        "timeoutSeconds": 60,
+        "outputBytes": 100000,
+        "memoryBytes": "512Mi",
+        "concurrentCommands": 4,
+        "commandsPerMinute": 60,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def served(cluster: TestCluster) -> Iterator[TestCluster]:
+    """The cluster with the CRD established."""
+    was_there = cluster.kubectl("get", CRD, check=False).returncode == 0
+    cluster.apply_kustomize(ROOT / "crds")
+    cluster.kubectl("wait", CRD, "--for=condition=Established", "--timeout=30s")
+    yield cluster
+    if isinstance(cluster, ExistingCluster) and not was_there:
+        cluster.kubectl("delete", CRD)
+
+
+def dry_run(cluster: TestCluster, spec: object, *, name: str = "sample") -> CompletedProcess[str]:
+    """Create a policy as the API server would, without keeping it."""
+    document = {**body(name), "metadata": {"name": name}, "spec": spec}
+    create = ("create", "--dry-run=server", "--output=json", "--filename=-")
+    return cluster.kubectl(*create, input=json.dumps(document), check=False)
+
+
+def test_the_api_server_finds_no_fault_with_the_schema(served: TestCluster) -> None:
+    conditions = json.loads(served.kubectl("get", CRD, "--output=json").stdout)["status"]["conditions"]
+    states = {item["type"]: item["status"] for item in conditions}
+    assert states["Established"] == states["NamesAccepted"] == "True"
+    assert "NonStructuralSchema" not in states
+
+
+def test_a_policy_that_uses_every_field_is_accepted_as_it_is(served: TestCluster) -> None:
+    done = dry_run(served, EVERYTHING)
+    assert done.returncode == 0, done.stderr
+    rules = [{"allowPrivilegedWorkloads": False, **item} for item in RULES]
+    assert json.loads(done.stdout)["spec"] == {**EVERYTHING, "rules": rules}
+
+
+def test_the_smallest_policy_gets_the_stated_defaults(served: TestCluster) -> None:
+    spec = json.loads(dry_run(served, {"subjects": [AGENT_SUBJECT]}).stdout)["spec"]
+    assert (spec["tools"], spec["suspend"], spec["block"]) == (["kubectl"], False, False)
+
+
+@pytest.mark.parametrize(("spec", "message"), bad_specs())
+def test_is_refused_with_a_message_that_teaches(served: TestCluster, spec: dict[str, Any], message: str) -> None:
+    done = dry_run(served, spec)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_an_unknown_field_is_refused(served: TestCluster) -> None:
+    done = dry_run(served, {"subjects": [AGENT_SUBJECT], "mode": "Audit"})
+    assert done.returncode != 0
+    assert 'unknown field "spec.mode"' in done.stderr
+
+
+def test_the_largest_lists_are_within_the_cost_that_the_server_allows(served: TestCluster) -> None:
+    names = [f"n{number:03}" for number in range(128)]
+    wide = {**rule("get", "pods"), "namespaces": names, "resources": names, "resourceNames": names}
+    rules = [{**wide, "name": f"rule-{number}"} for number in range(64)]
+    done = dry_run(served, {"subjects": [AGENT_SUBJECT] * 64, "rules": rules, "deny": rules})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("mcpap", ["What no policy allows is denied"]),
+        ("mcpap.spec", ["block", "deny", "rules", "subjects", "-required-", "kill switch"]),
+        ("mcpap.spec.rules", ["namespaceSelector", "Exactly", "Sensitive resources", "as in RBAC"]),
+        ("mcpap.spec.limits.memoryBytes", ["512Mi"]),
+        ("mcpap.status", ["matchedNamespaces", "conditions"]),
+    ],
+)
+def test_kubectl_explain_is_a_manual(served: TestCluster, path: str, words: list[str]) -> None:
+    text = " ".join(served.kubectl("explain", path).stdout.split())
+    assert [word for word in words if word.casefold() not in text.casefold()] == []
+
+
+def test_kubectl_explain_shows_the_whole_tree(served: TestCluster) -> None:
+    tree = served.kubectl("explain", "mcpap.spec", "--recursive").stdout
+    assert all(field in tree for field in ("allowPrivilegedWorkloads", "matchExpressions", "commandsPerMinute"))
+
+
+def test_kubectl_get_shows_columns_that_answer_at_a_glance(served: TestCluster) -> None:
+    raw = served.kubectl("get", CRD, "--output=json").stdout
+    columns = json.loads(raw)["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [item["name"] for item in columns if not item.get("priority")] == [
+        "Ready",
+        "Active",
+        "First Subject",
+        "Tools",
+        "Namespaces",
+        "Age",
+    ]

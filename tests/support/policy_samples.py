@@ -1,0 +1,100 @@
+"""Specs that break one rule of the CRD each, with the message that teaches what to write instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.asking import AGENT_SUBJECT, rule
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
+_ONE_SCOPE = "state exactly one of namespaces, namespaceSelector, clusterScoped, nonResourceURLs"
+_VALUES = "values are needed for In and NotIn, and not allowed for Exists and DoesNotExist"
+_STAR = "a name may end in *, after at least one other character; * is allowed nowhere else"
+_EVERYBODY = "are no subjects: they would name everybody"
+_ACCOUNT = "a ServiceAccount needs a namespace; a User or Group has none"
+_READING = 'apiGroups ["*"] is allowed only with the verbs get, list and watch'
+_PATHS = "nonResourceURLs goes with verbs only: no apiGroups, resources or resourceNames"
+
+
+def _subject(**fields: str) -> dict[str, Any]:
+    return {"subjects": [fields]}
+
+
+def _expression(**fields: Any) -> dict[str, Any]:
+    return {"rules": [rule(namespaceSelector={"matchExpressions": [{"key": "team", **fields}]})]}
+
+
+def _table() -> dict[str, tuple[dict[str, Any], str]]:
+    unscoped = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    path = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
+    return {
+        "an account without a namespace": (_subject(kind="ServiceAccount", name="x"), _ACCOUNT),
+        "a user with a namespace": (_subject(kind="User", name="x", namespace="y"), _ACCOUNT),
+        "an account by glob": (_subject(kind="ServiceAccount", name="x*", namespace="y"), "is named exactly"),
+        "a glob without prefix": (_subject(kind="Group", name="*"), _STAR),
+        "a glob at the beginning": (_subject(kind="User", name="*x"), _STAR),
+        "a glob in the middle": (_subject(kind="Group", name="a*b"), _STAR),
+        "system:authenticated": (_subject(kind="Group", name="system:authenticated"), _EVERYBODY),
+        "system:unauthenticated": (_subject(kind="Group", name="system:unauthenticated"), _EVERYBODY),
+        "system:masters": (_subject(kind="Group", name="system:masters"), _EVERYBODY),
+        "no scope": ({"rules": [unscoped]}, _ONE_SCOPE),
+        "two scopes": ({"rules": [rule(namespaces=["a"], clusterScoped=True)]}, _ONE_SCOPE),
+        "no scope of a deny": ({"deny": [unscoped]}, _ONE_SCOPE),
+        "no resources": (
+            {"rules": [{"namespaces": ["a"], "verbs": ["get"]}]},
+            "apiGroups and resources are needed, unless the rule is about nonResourceURLs",
+        ),
+        "paths with resources": ({"rules": [{**path, "resources": ["pods"]}]}, _PATHS),
+        "paths with names": ({"deny": [{**path, "resourceNames": ["x"]}]}, _PATHS),
+        "every group with a writing verb": ({"rules": [rule("get create", "pods", groups="*")]}, _READING),
+        "every group with every verb": ({"rules": [rule("*", "pods", groups="*")]}, _READING),
+        "a rule name twice": ({"rules": [rule(name="a"), rule(name="a")]}, "rule names are used once"),
+        "a deny name twice": ({"deny": [rule(name="a"), rule(), rule(name="a")]}, "rule names are used once"),
+        "In without values": (_expression(operator="In"), _VALUES),
+        "Exists with values": (_expression(operator="Exists", values=["a"]), _VALUES),
+        "both expiries": (
+            {"expiresAt": "2030-01-01T00:00:00Z", "expiresAfter": "1h"},
+            "state expiresAt or expiresAfter, not both",
+        ),
+        "too little memory": ({"limits": {"memoryBytes": "1Mi"}}, "memoryBytes must be between 64Mi and 16Gi"),
+        "too much memory": ({"limits": {"memoryBytes": 2**40}}, "memoryBytes must be between 64Mi and 16Gi"),
+    }
+
+
+def _schema_table() -> dict[str, tuple[dict[str, Any], str]]:
+    """What the schema refuses without a rule: the API server's own words."""
+    return {
+        "no subjects": ({"subjects": []}, "should have at least 1 items"),
+        "clusterScoped: false": ({"rules": [rule(clusterScoped=False)]}, "Unsupported value: false"),
+        "no namespaces": ({"rules": [rule(namespaces=[])]}, "should have at least 1 items"),
+        "an empty selector": ({"rules": [rule(namespaceSelector={})]}, "should have at least 1 properties"),
+        "a tool that does not work yet": ({"tools": ["helm"]}, 'supported values: "kubectl"'),
+        "an unknown operator": (_expression(operator="Gt", values=["1"]), "Unsupported value"),
+        "a verb in capitals": ({"rules": [rule("Get")]}, "should match"),
+        "three parts of a resource": ({"rules": [rule("get", "a/b/c")]}, "should match"),
+        "a path without a slash": ({"rules": [{"nonResourceURLs": ["x"], "verbs": ["get"]}]}, "should match"),
+        "an hour that does not exist": ({"expiresAt": "2030-01-01T30:00:00Z"}, "must be of type date-time"),
+        "a duration in days": ({"expiresAfter": "1d"}, "should match"),
+        "no duration": ({"expiresAfter": "0h"}, "should match"),
+        "a timeout of zero": ({"limits": {"timeoutSeconds": 0}}, "should be greater than or equal to 1"),
+        "a timeout of days": ({"limits": {"timeoutSeconds": 10**6}}, "should be less than or equal to 3600"),
+        "a line break in the description": ({"description": "a\nb"}, "should match"),
+        "a suspend that is text": ({"suspend": "true"}, "must be of type boolean"),
+    }
+
+
+def bad_specs() -> list[ParameterSet]:
+    """``spec, message``: each spec is refused with that text in the API server's message."""
+    table = {**_table(), **_schema_table()}
+    return [
+        pytest.param({"subjects": [AGENT_SUBJECT], **spec}, message, id=name) for name, (spec, message) in table.items()
+    ]
+
+
+def rule_messages() -> set[str]:
+    """The messages for which there is a sample."""
+    return {message for _, message in _table().values()}

@@ -1,0 +1,135 @@
+"""The filter's program, run by hand for both architectures: the kernel here can only show one of them."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+import pytest
+
+from k8s_mcp_server.execution.sandbox.seccomp import build_filter
+from k8s_mcp_server.execution.sandbox.syscalls import AARCH64, SYSCALLS, X86_64, Architecture
+
+pytestmark = pytest.mark.unit
+
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+EPERM, ENOSYS = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+STREAM, DATAGRAM, CLOEXEC, NONBLOCK = 1, 2, 0o2000000, 0o4000
+UNIX, INET, INET6, NETLINK, VSOCK, PACKET, SMC = 1, 2, 10, 16, 40, 17, 43
+FAST_OPEN = 0x20000000
+THREAD_OF_GO = 0x50F00  # VM, FS, FILES, SIGHAND, SYSVSEM, THREAD (runtime/os_linux.go)
+THREAD_OF_C = 0x3D0F00
+ORDINARY = {"read": (0, 63), "openat": (257, 56), "connect": (42, 203), "execve": (59, 221), "futex": (202, 98)}
+both = pytest.mark.parametrize("architecture", [X86_64, AARCH64], ids=lambda each: each.machine)
+
+
+def run(program: bytes, *, number: int, audit_arch: int, arguments: tuple[int, ...] = ()) -> int:
+    """A classic BPF machine with the instructions that the filter uses (linux/filter.h)."""
+    values = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("=iIQ6Q", number if number < 2**31 else number - 2**32, audit_arch, 0, *values)
+    instructions = list(struct.iter_unpack("=HBBI", program))
+    accumulator, at = 0, 0
+    while True:
+        code, if_true, if_false, value = instructions[at]
+        at += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, value)
+        elif code == 0x54:
+            accumulator &= value
+        elif code == 0x06:
+            return int(value)
+        else:
+            holds = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[code]
+            at += if_true if holds else if_false
+
+
+def call(architecture: Architecture, name: str, *arguments: int, network: bool = True) -> int:
+    number = architecture.number(name)
+    assert number is not None
+    program = build_filter(network=network, architecture=architecture)
+    return run(program, number=number, audit_arch=architecture.audit_arch, arguments=arguments)
+
+
+@both
+def test_ordinary_calls_pass(architecture: Architecture) -> None:
+    program = build_filter(network=False, architecture=architecture)
+    for numbers in ORDINARY.values():
+        number = numbers[architecture.column]
+        assert run(program, number=number, audit_arch=architecture.audit_arch) == ALLOW
+
+
+@both
+def test_a_foreign_architecture_is_killed(architecture: Architecture) -> None:
+    program = build_filter(network=True, architecture=architecture)
+    assert run(program, number=0, audit_arch=0x40000003) == KILL
+
+
+def test_the_x32_numbers_are_killed() -> None:
+    program = build_filter(network=True, architecture=X86_64)
+    assert run(program, number=0x40000000 | 41, audit_arch=X86_64.audit_arch) == KILL
+    assert run(program, number=0xFFFFFFFF, audit_arch=X86_64.audit_arch) == KILL
+
+
+@both
+@pytest.mark.parametrize(
+    "name", sorted(set(SYSCALLS) - {"socket", "sendto", "sendmsg", "clone", "clone3", "prlimit64"})
+)
+def test_a_listed_call_is_refused(architecture: Architecture, name: str) -> None:
+    if architecture.number(name) is None:
+        assert architecture is AARCH64
+        return
+    assert call(architecture, name) == EPERM
+
+
+@both
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param((INET, STREAM, 0), ALLOW, id="TCP"),
+        pytest.param((INET6, STREAM | CLOEXEC | NONBLOCK, 6), ALLOW, id="TCP over IPv6, as Go asks for it"),
+        pytest.param((INET, STREAM, 262), EPERM, id="MPTCP"),
+        pytest.param((INET, STREAM, 132), EPERM, id="SCTP"),
+        pytest.param((INET, DATAGRAM, 0), EPERM, id="UDP"),
+        pytest.param((INET, 3, 1), EPERM, id="raw"),
+        pytest.param((UNIX, STREAM, 0), EPERM, id="Unix"),
+        pytest.param((NETLINK, 3, 0), EPERM, id="netlink"),
+        pytest.param((VSOCK, STREAM, 0), EPERM, id="vsock"),
+        pytest.param((PACKET, 3, 0), EPERM, id="packet"),
+        pytest.param((SMC, STREAM, 0), EPERM, id="SMC"),
+        pytest.param(((1 << 32) | UNIX, STREAM, 0), EPERM, id="Unix, above 32 bits"),
+    ],
+)
+def test_sockets(architecture: Architecture, arguments: tuple[int, ...], expected: int) -> None:
+    assert call(architecture, "socket", *arguments) == expected
+    assert call(architecture, "socket", *arguments, network=False) == EPERM
+
+
+@both
+def test_fast_open_is_refused_and_other_sending_is_not(architecture: Architecture) -> None:
+    assert call(architecture, "sendto", 3, 0, 0, 0) == ALLOW
+    assert call(architecture, "sendto", 3, 0, 0, FAST_OPEN | 0x4000) == EPERM
+    assert call(architecture, "sendmsg", 3, 0, 0) == ALLOW
+    assert call(architecture, "sendmsg", 3, 0, FAST_OPEN) == EPERM
+
+
+@both
+def test_threads_may_be_made_and_processes_may_not(architecture: Architecture) -> None:
+    assert call(architecture, "clone", THREAD_OF_GO) == ALLOW
+    assert call(architecture, "clone", THREAD_OF_C) == ALLOW
+    assert call(architecture, "clone", 17) == EPERM
+    assert call(architecture, "clone", 0x01200011) == EPERM
+    assert call(architecture, "clone", THREAD_OF_GO | 0x40000000) == EPERM
+    assert call(architecture, "clone3") == ENOSYS
+    assert call(architecture, "clone", 0x4111) == (EPERM if architecture is X86_64 else ALLOW)
+
+
+@both
+def test_limits_of_itself_only(architecture: Architecture) -> None:
+    assert call(architecture, "prlimit64", 0) == ALLOW
+    assert call(architecture, "prlimit64", 1) == EPERM
+
+
+@both
+def test_the_program_is_within_the_kernels_bounds(architecture: Architecture) -> None:
+    for network in (False, True):
+        assert len(build_filter(network=network, architecture=architecture)) // 8 < 4096
