@@ -288,6 +288,7 @@ async def test_the_crd_may_go_and_come_back(expendable: TestCluster, tmp_path: P
     account = ("clusterrolebinding", "admin", "--clusterrole=cluster-admin", "--serviceaccount=default:default")
     for arguments in (("apply", "--server-side", "-f", str(CRD)), ("create", *account)):
         await asyncio.to_thread(kubectl, *arguments)
+    await asyncio.to_thread(kubectl, "wait", "serviceaccount/default", "--for=create", "--timeout=30s")
     await asyncio.to_thread(kubectl, "wait", CRD_NAME, "--for=condition=Established", "--timeout=30s")
     token_file = tmp_path / "token"
     token_file.write_text(expendable.service_account_token("default", "default"), encoding="ascii")

@@ -151,13 +151,13 @@ def _differs(wanted: Status, current: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Written:
+class _Checked:
     at: float
     status: Status
 
 
 class StatusWriter:
-    """Keeps policies' status as it should be, at most once a minute for each policy unless its spec changed.
+    """Keeps policies' status as it should be, looking at each once a minute, and at once when its spec changed.
 
     Args:
         apply: applies a status to a policy's object.
@@ -184,9 +184,7 @@ class StatusWriter:
         self._is_leader = is_leader
         self._clock = clock
         self._now = now
-        self._written: dict[str, _Written] = {}
-        self._namespaces: Mapping[str, Namespace] = {}
-        self._counts: dict[str, tuple[Policy, int]] = {}
+        self._checked: dict[str, _Checked] = {}
 
     async def run(self, *, interval: float) -> None:
         """Write for ever: after each change of the store, and every ``interval`` seconds for what time changes."""
@@ -204,7 +202,8 @@ class StatusWriter:
     async def once(self) -> None:
         """Write every status that is not as it should be, if this replica leads and knows enough."""
         policies = self._store.policy_objects
-        self._keep_only({item.policy.uid for item in policies})
+        uids = {item.policy.uid for item in policies}
+        self._checked = {uid: checked for uid, checked in self._checked.items() if uid in uids}
         for item in policies:
             if not self._is_leader() or self._store.age() > self._environment.max_snapshot_age:
                 return
@@ -218,28 +217,17 @@ class StatusWriter:
                 return
 
     async def _write(self, item: PolicyObject) -> None:
-        policy, written = item.policy, self._written.get(item.policy.uid)
-        recent = written is not None and self._clock() - written.at < REWRITE_SECONDS
-        current = written.status if written is not None and recent else item.status
-        wanted = status_of(policy, matched_namespaces=self._count(policy), previous=current, now=self._now())
-        if not _differs(wanted, current) or (recent and current.get("observedGeneration") == policy.generation):
+        policy, checked = item.policy, self._checked.get(item.policy.uid)
+        recent = checked is not None and self._clock() - checked.at < REWRITE_SECONDS
+        current = checked.status if checked is not None and recent else item.status
+        if recent and current["observedGeneration"] == policy.generation:
             return
-        await self._apply(policy, wanted)
-        self._written[policy.uid] = _Written(at=self._clock(), status=wanted)
-
-    def _count(self, policy: Policy) -> int:
-        if self._namespaces != self._store.snapshot.namespaces:
-            self._counts.clear()
-        self._namespaces = self._store.snapshot.namespaces
-        known = self._counts.get(policy.uid)
-        if known is None or known[0] is not policy:
-            count = count_namespaces(policy, namespaces=self._namespaces, environment=self._environment)
-            known = self._counts[policy.uid] = (policy, count)
-        return known[1]
-
-    def _keep_only(self, uids: set[str]) -> None:
-        self._written = {uid: written for uid, written in self._written.items() if uid in uids}
-        self._counts = {uid: count for uid, count in self._counts.items() if uid in uids}
+        namespaces = self._store.snapshot.namespaces
+        count = count_namespaces(policy, namespaces=namespaces, environment=self._environment)
+        wanted = status_of(policy, matched_namespaces=count, previous=current, now=self._now())
+        if _differs(wanted, current):
+            await self._apply(policy, wanted)
+        self._checked[policy.uid] = _Checked(at=self._clock(), status=wanted)
 
 
 async def apply_status(client: ApiClient, policy: Policy, status: Status) -> None:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.errors import CommandRefused, Unavailable
 from k8s_mcp_server.execution.processes import uninterrupted
 from k8s_mcp_server.execution.running import RunningPipeline, StagePlan, Surroundings
 from k8s_mcp_server.execution.workdir import Workdir
@@ -80,11 +80,11 @@ class Executor:
 
         Raises:
             CommandRefused: a program is not there, or there are two inputs.
-            OSError: a process cannot be started.
+            Unavailable: its folder cannot be made, or a process cannot be started.
         """
         plans = tuple(self._plan(stage) for stage in pipeline.stages)
         text = _only_input(pipeline.stdin, stdin)
-        workdir = Workdir(self._runtime_dir, access=access)
+        workdir = _make_workdir(self._runtime_dir, access=access)
         running = RunningPipeline(
             plans,
             surroundings=Surroundings(
@@ -97,7 +97,7 @@ class Executor:
             stdin=text,
         )
         try:
-            await running.start()
+            await _start(running)
             await running.wait(on_progress, progress_seconds=self._progress_seconds)
         finally:
             await uninterrupted(_clean_up(running, workdir))
@@ -120,6 +120,20 @@ class Executor:
         if program is None:
             raise CommandRefused("ProgramMissing", f"{stage.program} is not installed in this server.")
         return StagePlan(stage=stage, program=program, is_cli=self.binaries.is_cli(stage.program))
+
+
+def _make_workdir(parent: Path, *, access: ApiAccess | None) -> Workdir:
+    try:
+        return Workdir(parent, access=access)
+    except OSError as error:
+        raise Unavailable("The command's folder could not be made.") from error
+
+
+async def _start(running: RunningPipeline) -> None:
+    try:
+        await running.start()
+    except OSError as error:
+        raise Unavailable("The command could not be started.") from error
 
 
 async def _clean_up(running: RunningPipeline, workdir: Workdir) -> None:

@@ -258,7 +258,7 @@ class RunningPipeline:
         for code, process in zip(codes, self._processes, strict=True):
             if code == -signal.SIGXFSZ:
                 return KilledFor.DISK
-            if code == -signal.SIGXCPU or (code == -signal.SIGKILL and process.cpu_seconds >= cpu - 1):
+            if code == -signal.SIGXCPU or (code == -signal.SIGKILL and process.cpu_seconds >= cpu - 0.5):
                 return KilledFor.CPU
             if code == -signal.SIGKILL and not process.forgiven:
                 return KilledFor.MEMORY  # nobody else kills in this container but the kernel's out-of-memory killer

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamConnection
     from k8s_mcp_server.policy.decision import ListCut
 
-LARGEST_FILTERED_LIST: Final = 256 * 1024 * 1024
+LARGEST_FILTERED_LIST: Final = 64 * 1024 * 1024
 
 
 async def relay(upstream: UpstreamConnection, response: ResponseHead, writer: ResponseWriter) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _MIB: Final = 1024 * 1024
+_TOO_LARGE: Final = 413
 _WRITE_BUFFER: Final = _MIB
 _log = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ class FrontLimits:
         idle_seconds: between two requests.
         body_seconds: without a byte of an unfinished body.
         body_bytes: of one body, framing included; the API server itself refuses more than 3 MiB.
+        linger_seconds: after the answer to a body that is too large, while its bytes are dropped.
         discard_bytes: of a refused request's body, read only so that the client reads the answer.
     """
 
     head_seconds: float = 10
     idle_seconds: float = 120
     body_seconds: float = 30
+    linger_seconds: float = 1
     body_bytes: int = 4 * _MIB
     discard_bytes: int = 16 * _MIB
 
@@ -100,6 +103,7 @@ class FrontConnection(asyncio.Protocol):
         self._received = 0
         self._left: int | None = None  # bytes of the body still to come, where its length was stated
         self._parts: list[bytes] = []
+        self._linger_seconds: float = 0
         self._started = False
         self._answered = False
         self.close_after_response = False
@@ -327,6 +331,7 @@ class FrontConnection(asyncio.Protocol):
     def _refuse(self, error: HeadRefused) -> None:
         """End the connection over what the client sent; an answer only where none has begun."""
         self._disarm()
+        self._linger_seconds = self._limits.linger_seconds if error.status == _TOO_LARGE else 0
         self._state = _State.ENDING
         if self._answered:
             self._close()
@@ -338,7 +343,14 @@ class FrontConnection(asyncio.Protocol):
             self._body.fail(error)  # the handler, which waits for the body, answers
 
     def _close(self) -> None:
-        if self._transport is not None:
+        """Close, at once or once the client had the time to read why: closing on unread bytes resets the connection."""
+        self._state = _State.ENDING
+        if self._transport is None:
+            return
+        if self._linger_seconds:
+            self._disarm()
+            self._timer = self._loop.call_later(self._linger_seconds, self._transport.close)
+        else:
             self._transport.close()
 
     def _arm(self, seconds: float) -> None:

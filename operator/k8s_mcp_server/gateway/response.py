@@ -5,10 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from k8s_mcp_server.gateway.head import Headers
-
 if TYPE_CHECKING:
     from k8s_mcp_server.gateway.front import FrontConnection
+    from k8s_mcp_server.gateway.head import Headers
     from k8s_mcp_server.gateway.status import Refusal
 
 _FORWARDED: Final = frozenset(
@@ -59,7 +58,9 @@ class ResponseWriter:
             headers: the API server's; those on the allow list are passed on.
             length: of the body, None when it is not known.
         """
-        fields = [(name, value) for name, value in headers if name in _FORWARDED]
+        self._begin(status, [(name, value) for name, value in headers if name in _FORWARDED], length=length)
+
+    def _begin(self, status: int, fields: list[tuple[str, str]], *, length: int | None) -> None:
         if status not in _WITHOUT_BODY:
             self._chunked = length is None
             fields.append(("transfer-encoding", "chunked") if length is None else ("content-length", str(length)))
@@ -106,7 +107,7 @@ class ResponseWriter:
             fields.append(("audit-id", audit_id))
         if refusal.code == HTTPStatus.UNAUTHORIZED:
             fields.append(("www-authenticate", "Bearer"))
-        self.start(refusal.code, Headers(tuple(fields)), length=len(body))
+        self._begin(refusal.code, fields, length=len(body))
         self._connection.write(self._held + body)
         self._held = b""
 

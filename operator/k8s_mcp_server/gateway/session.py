@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from k8s_mcp_server.policy.decision import Decision, Verdict
+from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,8 @@ class CommandSession:
         requests_allowed: requests forwarded as they were.
         requests_filtered: lists and watches that were cut to the policy.
         requests_denied: requests that were not forwarded.
-        denials: the messages of the first twenty denials, each once, in order.
+        denials: what was said about the first twenty denials, each once, in order.
+        denial_reasons: why requests were denied.
         policies: names of the policies whose rules decided, in order of first use.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
@@ -56,6 +57,7 @@ class CommandSession:
     requests_filtered: int = 0
     requests_denied: int = 0
     denials: list[str] = field(default_factory=list)
+    denial_reasons: set[Reason] = field(default_factory=set)
     policies: dict[str, None] = field(default_factory=dict)
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
@@ -75,8 +77,9 @@ class CommandSession:
             self.requests_filtered += 1
         else:
             self.requests_denied += 1
-            if decision.message not in self.denials and len(self.denials) < _MOST_DENIALS:
-                self.denials.append(decision.message)
+            self.denial_reasons.add(decision.reason)
+            if decision.advice not in self.denials and len(self.denials) < _MOST_DENIALS:
+                self.denials.append(decision.advice)
 
 
 class Sessions:

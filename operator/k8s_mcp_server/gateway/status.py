@@ -71,12 +71,9 @@ class Refusal:
 
 def forbidden(decision: Decision, info: RequestInfo) -> Refusal:
     """The 403 for a denial: what was decided and why, then what is nearest."""
-    message = decision.message
-    if decision.nearest:
-        message = f"{message} Allowed instead: {'; '.join(decision.nearest)}."
     return Refusal(
         code=403,
-        message=message,
+        message=decision.advice,
         causes=(
             (decision.reason.value, decision.message),
             *(("Nearest", nearest) for nearest in decision.nearest),

@@ -79,6 +79,13 @@ class Decision:
     cut: ListCut | None = None
 
     @property
+    def advice(self) -> str:
+        """The message, and for a denial the nearest things that are allowed: what a client is told."""
+        if not self.nearest:
+            return self.message
+        return f"{self.message} Allowed instead: {'; '.join(self.nearest)}."
+
+    @property
     def allowed(self) -> bool:
         """Whether the request may be forwarded (exactly or to be cut)."""
         return self.verdict is not Verdict.DENY

@@ -10,9 +10,10 @@ from k8s_mcp_server.serving.result import CommandResult, Status
 from k8s_mcp_server.serving.text import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from k8s_mcp_server.execution.result import Result
+    from k8s_mcp_server.policy.decision import Reason
     from k8s_mcp_server.policy.limits import Limits
 
 # Twice in the answer (see `result`), and both together below the 1 MiB that clients take as one server-sent event.
@@ -44,6 +45,10 @@ class Requests(Protocol):
     @property
     def denials(self) -> Sequence[str]:
         """What was said about the denied ones."""
+
+    @property
+    def denial_reasons(self) -> Collection[Reason]:
+        """Why they were denied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +108,14 @@ def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, s
     if result.exit_code == 0:
         return Status.SUCCEEDED, "", ""
     if requests.requests_denied:
-        return Status.DENIED, "PolicyDenied", "policy refused a request that the command needs"
+        return Status.DENIED, _why(requests), "policy refused a request that the command needs"
     return Status.FAILED, "", ""
+
+
+def _why(requests: Requests) -> str:
+    """The reason that all denied requests share; where they differ, a word for all."""
+    reasons = {reason.value for reason in requests.denial_reasons}
+    return reasons.pop() if len(reasons) == 1 else "PolicyDenied"
 
 
 def _hint(status: Status, *, truncated: bool, run: Run) -> str:

@@ -34,9 +34,7 @@ class Metrics:
         )
         self._in_flight = self._gauge("k8s_mcp_commands_in_flight", "Commands that are running now.", "cli")
         self._queued = self._gauge("k8s_mcp_commands_queued", "Commands that wait for a free place.")
-        self._decisions = self._counter(
-            "k8s_mcp_decisions", "Policy decisions on API requests.", "verdict", "reason"
-        )
+        self._decisions = self._counter("k8s_mcp_decisions", "Policy decisions on API requests.", "verdict", "reason")
         self._upstream = self._counter(
             "k8s_mcp_upstream_requests", "Requests sent to the API server for commands.", "method", "code"
         )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from k8s_mcp_server.cluster import kopf_watch
 from k8s_mcp_server.cluster.cluster import Cluster, NotReady
+from k8s_mcp_server.cluster.operator import Backoff
 from k8s_mcp_server.errors import ConfigurationError, Unavailable
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
@@ -162,6 +164,32 @@ async def test_a_rotated_token_is_used_without_a_restart(server: Running) -> Non
         await server.state.put_policy("after")
         await eventually(lambda: "after" in names(cluster))
         assert not cluster.not_ready_reasons()
+
+
+async def test_a_changed_ca_bundle_restarts_kopf_which_goes_on(
+    server: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kopf_watch, "_CA_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(kopf_watch, "Backoff", lambda: Backoff(first=0.01))
+    async with started(server, resync_seconds=NEVER) as cluster:
+        await watching(server)
+        (tmp_path / "ca.crt").touch()
+        await watching(server, more_than=2)
+        assert cluster._metrics.registry.get_sample_value("k8s_mcp_operator_restarts_total") == 1
+
+        await server.state.put_policy("after")
+        await eventually(lambda: "after" in names(cluster))
+
+
+async def test_a_token_that_is_not_good_any_more_is_not_hammered_with(server: Running) -> None:
+    async with started(server, resync_seconds=NEVER):
+        await watching(server)
+        server.state.requests.clear()
+        server.state.tokens = {"second-token"}
+        server.state.cut_watches()
+        await eventually(lambda: server.state.requests[f"GET {POLICIES}"] >= 3)
+
+        assert server.state.requests.total() < 40
 
 
 async def test_one_unreadable_policy_does_not_keep_others_from_counting(server: Running) -> None:

@@ -94,7 +94,7 @@ async def test_work_under_way_at_the_end_is_unavailable() -> None:
     await eventually(begun.is_set)
     assert await asyncio.to_thread(thread.stop)
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="ending"):
         await caller
 
 

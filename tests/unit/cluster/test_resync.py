@@ -24,9 +24,10 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
 class Pages:
-    """Answers each request with the next page, and remembers what was asked."""
+    """Answers each request with the next page after a second, and remembers what was asked."""
 
     def __init__(self, *pages: bytes | Exception) -> None:
+        self.clock = ManualClock()
         self.pages = list(pages)
         self.queries: list[dict[str, str]] = []
 
@@ -34,6 +35,7 @@ class Pages:
         assert method == "GET"
         assert headers["Accept"].startswith("application/json")
         self.queries.append(dict(query))
+        self.clock.advance(1)
         page = self.pages.pop(0)
         if isinstance(page, Exception):
             raise page
@@ -44,24 +46,24 @@ def page(*bodies: Mapping[str, Any], version: str = "100", more: str = "") -> by
     return json.dumps({"metadata": {"resourceVersion": version, "continue": more}, "items": list(bodies)}).encode()
 
 
-async def listed(pages: Pages, clock: ManualClock) -> Listing:
-    return await list_all(cast("ApiClient", pages), Resource.NAMESPACES, clock=clock)
+async def listed(pages: Pages) -> Listing:
+    return await list_all(cast("ApiClient", pages), Resource.NAMESPACES, clock=pages.clock)
 
 
 async def test_a_list_of_many_pages_is_one_list_as_old_as_its_first_request() -> None:
-    clock = ManualClock(start=50)
     pages = Pages(page(namespace_body("a"), more="next"), page(namespace_body("b")))
 
-    listing = await listed(pages, clock)
+    asked_at = pages.clock()
+    listing = await listed(pages)
 
     assert [item.name for item in listing.items] == ["a", "b"]
-    assert (listing.resource_version, listing.requested_at) == ("100", 50)
+    assert (listing.resource_version, listing.requested_at) == ("100", asked_at)
     assert [query.get("continue") for query in pages.queries] == [None, "next"]
     assert {query["limit"] for query in pages.queries} == {"500"}
 
 
 async def test_an_empty_list_may_have_no_items_at_all() -> None:
-    assert (await listed(Pages(b'{"metadata": {"resourceVersion": "7"}, "items": null}'), ManualClock())).items == ()
+    assert (await listed(Pages(b'{"metadata": {"resourceVersion": "7"}, "items": null}'))).items == ()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ async def test_an_empty_list_may_have_no_items_at_all() -> None:
 )
 async def test_a_list_that_breaks_off_is_no_list(second: bytes | Exception) -> None:
     with pytest.raises(Unavailable):
-        await listed(Pages(page(namespace_body("a"), more="next"), second), ManualClock())
+        await listed(Pages(page(namespace_body("a"), more="next"), second))
 
 
 class Lists:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.errors import CommandRefused, Unavailable
+from k8s_mcp_server.execution import limits as process_limits
 from k8s_mcp_server.execution.pipeline import Pipeline, Stage, StderrTo
 from k8s_mcp_server.execution.result import ApiAccess, KilledFor
 from k8s_mcp_server.execution.sandbox import kernel
@@ -19,10 +21,14 @@ from tests.support.eventually import eventually
 from tests.support.sandboxed import make_executor, pipeline, python_stage
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from k8s_mcp_server.execution.executor import Executor
     from k8s_mcp_server.execution.result import Progress
+    from k8s_mcp_server.execution.sandbox.profile import Profile
+    from k8s_mcp_server.execution.sandbox.spawn import ProcessSpec
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -58,6 +64,31 @@ def processes_in(folder: Path) -> list[str]:
 
 def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "expected"),
+    [
+        pytest.param(("grep", "-P", r"^\d+(?=b)"), b"12b\nab\n", b"12b\n", id="grep with its own compiler"),
+        pytest.param(("grep", "-io", "ÄB"), "xäby\n".encode(), "äb\n".encode(), id="grep beyond ASCII"),
+        pytest.param(("sed", "-E", "s/(a)(b)/\\2\\1/"), b"ab\n", b"ba\n", id="sed"),
+        pytest.param(("awk", "-F:", "-v", "x=2", "{ print $x }"), b"a:b\n", b"b\n", id="awk"),
+        pytest.param(("jq", "-r", ".items[].name"), b'{"items":[{"name":"a"}]}', b"a\n", id="jq"),
+        pytest.param(("cut", "-d", ",", "-f2"), b"a,b\n", b"b\n", id="cut"),
+        pytest.param(("tr", "[:lower:]", "[:upper:]"), b"a\n", b"A\n", id="tr"),
+        pytest.param(("sort", "-t,", "-k2", "-n"), b"a,2\nb,1\n", b"b,1\na,2\n", id="sort"),
+        pytest.param(("tail", "-n", "1"), b"a\nb\n", b"b\n", id="tail"),
+        pytest.param(("column", "-t"), b"a b\nccc d\n", b"a    b\nccc  d\n", id="column"),
+    ],
+)
+async def test_each_filter_works_in_its_sandbox(
+    executor: Executor, words: tuple[str, ...], stdin: bytes, expected: bytes
+) -> None:
+    if words[0] not in executor.binaries.filters:
+        assert words[0] == "column"  # the only one that a machine may lack
+        return
+    result = await executor.run(pipeline(words), access=None, limits=LIMITS, stdin=stdin)
+    assert (result.stdout, result.stderr, result.exit_code) == (expected, b"", 0)
 
 
 async def test_stages_are_joined_in_order(executor: Executor) -> None:
@@ -303,6 +334,55 @@ async def test_a_process_that_needs_too_much_memory_fails_alone(executor: Execut
     result = await executor.run(pipeline(stage), access=None, limits=limits)
     assert result.exit_code == 1
     assert b"MemoryError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "killed_for"),
+    [
+        pytest.param("while True: pass", KilledFor.CPU, id="processor time"),
+        pytest.param("import signal; signal.raise_signal(signal.SIGKILL)", KilledFor.MEMORY, id="killed by the kernel"),
+        pytest.param(
+            "import signal as s; s.signal(s.SIGXFSZ, s.SIG_DFL); s.raise_signal(s.SIGXFSZ)",
+            KilledFor.DISK,
+            id="file size",
+        ),
+        pytest.param(
+            "import sys; sys.exit('fatal error: runtime: cannot allocate memory')",
+            KilledFor.MEMORY,
+            id="Go's own words",
+        ),
+        pytest.param("import sys; sys.exit('error: not found')", KilledFor.NONE, id="an ordinary failure"),
+    ],
+)
+async def test_what_ended_a_command_is_told(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, script: str, killed_for: KilledFor
+) -> None:
+    monkeypatch.setattr(process_limits, "cpu_seconds", lambda _: 1)
+    with anyio.fail_after(30):
+        result = await executor.run(pipeline(python_stage(script)), access=None, limits=LIMITS)
+    assert result.killed_for is killed_for
+    assert (result.exit_code is None) is bool(killed_for)
+
+
+async def test_a_stage_that_cannot_be_started_ends_those_before_it(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = executor._sandbox.start
+
+    def start_no_sort(spec: ProcessSpec, *, profile: Profile) -> Future[subprocess.Popen[bytes]]:
+        return start(
+            replace(spec, executable=Path("/nonexistent")) if spec.argv == ("sort",) else spec, profile=profile
+        )
+
+    monkeypatch.setattr(executor._sandbox, "start", start_no_sort)
+    with anyio.fail_after(20), pytest.raises(Unavailable, match="started"):
+        await executor.run(pipeline(SILENT, ("sort",)), access=None, limits=LIMITS)
+    assert left_in(tmp_path) == []
+
+
+async def test_a_full_disk_is_unavailability(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="folder"):
+        await make_executor(tmp_path / "missing").run(pipeline(("wc",)), access=None, limits=LIMITS)
 
 
 async def test_a_folder_beyond_its_quota_ends_the_command(executor: Executor, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -74,6 +76,18 @@ def test_a_kernel_that_refuses_the_filter_is_named(monkeypatch: pytest.MonkeyPat
     report = probe.probe()
     assert report.level is None
     assert "no filters" in report.reason
+
+
+def test_the_server_hides_itself_and_takes_in_orphans() -> None:
+    """In a process of its own, because this one is a test runner."""
+    script = (
+        "import ctypes, sys; sys.path[:0] = sys.argv[1:]\n"
+        "from k8s_mcp_server.execution.sandbox.kernel import guard_process\n"
+        "guard_process()\nlibc = ctypes.CDLL(None)\nadopts = ctypes.c_int()\n"
+        "libc.prctl(37, ctypes.byref(adopts), 0, 0, 0)\nprint(libc.prctl(3, 0, 0, 0, 0), adopts.value)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *sys.path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1"]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ async def test_a_denial_says_what_is_allowed_instead_and_sends_nothing(bench: Be
         },
     }
     assert bench.upstream.requests == []
-    assert (bench.session.requests_denied, bench.session.denials) == (1, ["No rule allows it."])
+    assert (bench.session.requests_denied, bench.session.denials) == (1, [answer.json()["message"]])
 
 
 async def test_a_connection_is_kept_for_the_next_request_even_after_a_denial_with_a_body(bench: Bench) -> None:
@@ -126,6 +126,16 @@ async def test_bodies_arrive_whole(bench: Bench, size: int, chunked: bool) -> No
     answer = await client.response()
     assert answer.body == body
     assert bench.upstream.requests[0].body == body
+
+
+async def test_a_client_that_insists_on_a_body_above_the_limit_gets_to_read_why(bench: Bench) -> None:
+    client = await bench.connect()
+    await client.send(request("POST", PODS, token=bench.session.token, headers=("Content-Length: 20000000",)))
+    for _ in range(20):
+        await client.send(b"x" * 100_000)
+    assert (await client.response()).status == 413
+    assert await client.is_closed()
+    assert bench.upstream.requests == []
 
 
 async def test_a_body_above_the_limit_is_refused(bench: Bench) -> None:
@@ -383,10 +393,19 @@ async def test_an_answer_that_cannot_be_cut_is_withheld(bench: Bench, reply: Rep
         assert b"hidden" not in await client.rest()
 
 
-async def test_an_error_about_a_filtered_list_is_passed_on(bench: Bench) -> None:
+async def test_a_filtered_list_beyond_all_bounds_is_withheld(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("k8s_mcp_server.gateway.answer.LARGEST_FILTERED_LIST", 10)
+    bench.authorizer.rule = lambda _: cut_to("a")
+    bench.upstream.respond = lambda _: Reply(parts=b'{"items":[]}')
+    answer = await bench.ask("GET", "/api/v1/pods")
+    assert (answer.status, "Ask for one namespace" in answer.json()["message"]) == (502, True)
+
+
+@pytest.mark.parametrize("query", ["", "?watch=1"], ids=["list", "watch"])
+async def test_an_error_about_a_filtered_answer_is_passed_on(bench: Bench, query: str) -> None:
     bench.authorizer.rule = lambda _: cut_to("a")
     bench.upstream.respond = lambda _: Reply(status=410, parts=b'{"kind":"Status","reason":"Expired"}')
-    answer = await bench.ask("GET", "/api/v1/pods")
+    answer = await bench.ask("GET", f"/api/v1/pods{query}")
     assert (answer.status, answer.body) == (410, b'{"kind":"Status","reason":"Expired"}')
 
 

@@ -108,3 +108,18 @@ def test_it_is_plain_data() -> None:
     data = json.loads(json.dumps(access(grant(rule("get", "pods"))).as_dict()))
     assert data["policies"][0]["rules"][0]["namespaces"] == ["team-a"]
     assert set(NAMESPACES) >= set(data["policies"][0]["rules"][0]["namespaces"])
+
+
+def test_selectors_are_shown_as_kubectl_writes_them() -> None:
+    terms = [
+        {"key": "tier", "operator": "In", "values": ["b", "a"]},
+        {"key": "env", "operator": "NotIn", "values": ["prod"]},
+        {"key": "x", "operator": "Exists"},
+        {"key": "y", "operator": "DoesNotExist"},
+    ]
+    (shown,) = access(grant(rule("get", "pods", namespaceSelector={"matchExpressions": terms}))).policies[0].rules
+    assert shown.where == "in namespaces with tier in (a,b), env notin (prod), x, !y"
+
+
+def test_a_blocking_policy_says_that_it_refuses_everything() -> None:
+    assert "  It refuses you everything." in access(grant(block=True)).render().splitlines()

@@ -93,6 +93,11 @@ def test_a_deny_that_takes_the_whole_list_refuses_it() -> None:
         assert ask("list pods", denying).reason is Reason.DENIED_BY_RULE
 
 
+def test_a_deny_of_every_name_refuses_the_list() -> None:
+    denying = grant(rule("*", "services"), deny=[rule("*", "services", resourceNames=["x", "*"])])
+    assert ask("list services -n team-a", denying).reason is Reason.DENIED_BY_RULE
+
+
 def test_a_deny_by_name_refuses_to_delete_the_collection_that_may_hold_it() -> None:
     denying = grant(rule("*", "services"), deny=[rule("*", "services", resourceNames=["db"])])
     assert ask("deletecollection services -n team-a", denying).reason is Reason.DENIED_BY_RULE
@@ -182,3 +187,24 @@ def test_a_deny_of_all_namespaces_refuses_their_list() -> None:
 def test_a_watch_over_an_upgraded_connection_is_denied_when_it_would_be_cut() -> None:
     named = grant(rule("*", "pods", namespaces=["*"]))
     assert not ask("watch pods", named, upgrade=True).allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        pytest.param("deletecollection namespaces", True, id="which may hold the denied one"),
+        pytest.param("create namespaces", False, id="a new one, of a name that is not known yet"),
+    ],
+)
+def test_a_deny_of_one_namespace_and_requests_that_name_none(text: str, refused: bool) -> None:
+    denying = grant(rule("*", "namespaces", clusterScoped=True), deny=[rule("*", "namespaces", namespaces=["team-b"])])
+    assert (ask(text, denying).reason is Reason.DENIED_BY_RULE) is refused
+
+
+def test_a_cut_answers_the_same_every_time() -> None:
+    for decision in (
+        ask("list namespaces", grant(rule("get", "pods"))),
+        ask("list pods", grant(rule("list", "pods"))),
+    ):
+        first = seen(decision, "/team-a", "/team-b", "team-a/x", "team-b/x")
+        assert seen(decision, "/team-a", "/team-b", "team-a/x", "team-b/x") == first

@@ -182,3 +182,10 @@ def test_a_rule_without_a_name_is_called_by_its_place() -> None:
     matched = ask("get pods web -n team-a", grant(rule("list", "pods"), rule("get", "pods"))).matched
     assert matched is not None
     assert matched.rule == "rules[1]"
+
+
+def test_a_suspended_policy_that_gives_a_path_is_named() -> None:
+    suspended = policy("old", {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}, suspend=True)
+    decision = ask("get /metrics", suspended, policy("new", rule("get", "pods")))
+    assert refused(decision, Reason.POLICY_SUSPENDED)
+    assert "old" in decision.message

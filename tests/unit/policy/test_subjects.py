@@ -124,3 +124,7 @@ def test_is_no_subject(wanted: dict[str, Any]) -> None:
 
 def test_a_policy_without_subjects_is_invalid() -> None:
     assert isinstance(read_policy(body("p", rule("get", "pods"), subjects=[])), InvalidPolicy)
+
+
+def test_a_prefix_longer_than_the_name_does_not_match() -> None:
+    assert not names(subject("User", "oidc:ann-and-more*"), person("oidc:ann"))

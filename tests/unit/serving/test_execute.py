@@ -326,7 +326,9 @@ async def test_the_largest_answer_fits_into_what_clients_take(service: Service, 
 async def test_a_request_that_policy_denied_is_explained(service: Service) -> None:
     async def work(_: Pipeline, session: CommandSession) -> Result:
         session.count(
-            Decision(verdict=Verdict.DENY, reason=Reason.NOT_ALLOWED, message="no get secrets; nearest: pods")
+            Decision(
+                verdict=Verdict.DENY, reason=Reason.NOT_ALLOWED, message="No get secrets.", nearest=("get pods in a",)
+            )
         )
         return Result(exit_code=1, stage_exit_codes=(1,), stdout=b"", stderr=b"Forbidden\n", duration_seconds=0.1)
 
@@ -334,10 +336,24 @@ async def test_a_request_that_policy_denied_is_explained(service: Service) -> No
 
     result = await run(service, {"command": "get secrets"})
 
-    assert (fields(result)["status"], fields(result)["reason"]) == ("denied", "PolicyDenied")
-    assert fields(result)["denials"] == ["no get secrets; nearest: pods"]
-    assert "nearest: pods" in text(result)
+    assert (fields(result)["status"], fields(result)["reason"]) == ("denied", "NotAllowed")
+    assert fields(result)["denials"] == ["No get secrets. Allowed instead: get pods in a."]
+    assert "Allowed instead: get pods in a." in text(result)
     assert service.audit()[0]["requests"] == {"exact": 0, "filtered": 0, "deny": 1}
+
+
+async def test_requests_denied_for_different_reasons_share_one_word(service: Service) -> None:
+    async def work(_: Pipeline, session: CommandSession) -> Result:
+        for reason in (Reason.NOT_ALLOWED, Reason.SENSITIVE_NOT_NAMED):
+            session.count(Decision(verdict=Verdict.DENY, reason=reason, message=reason.value))
+        return Result(exit_code=1, stage_exit_codes=(1,), stdout=b"", stderr=b"Forbidden\n", duration_seconds=0.1)
+
+    service.executor.work = work
+
+    result = await run(service, {"command": "get secrets,pods"})
+
+    assert fields(result)["reason"] == "PolicyDenied"
+    assert fields(result)["denials"] == ["NotAllowed", "SensitiveNotNamed"]
 
 
 async def test_a_list_that_was_cut_is_marked(service: Service) -> None:
