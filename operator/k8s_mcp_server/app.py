@@ -27,6 +27,7 @@ from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.errors import ConfigurationError, Unavailable
 from k8s_mcp_server.execution.binaries import Binaries, find_binaries
 from k8s_mcp_server.execution.executor import Executor
+from k8s_mcp_server.execution.sandbox.kernel import guard_process
 from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
 from k8s_mcp_server.execution.sandbox.probe import probe
 from k8s_mcp_server.execution.sandbox.spawn import Sandbox
@@ -291,6 +292,7 @@ def check_node(settings: Settings) -> dict[str, Any]:
 
 
 async def _serve(settings: Settings) -> int:
+    guard_process()
     _prepare_runtime_dir(settings)
     report, binaries, _ = await asyncio.gather(
         asyncio.to_thread(probe),

@@ -1,7 +1,7 @@
 """What the service's own ServiceAccount must be allowed for the service itself to work, and nothing more.
 
 What agents may do through it comes on top, and is the cluster administrator's choice.
-``manifests/base/rbac.yaml`` is compared with this by a test.
+``manifests/base/rbac-own.yaml`` is compared with this by a test.
 """
 
 from __future__ import annotations

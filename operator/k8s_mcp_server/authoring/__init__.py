@@ -1,0 +1,1 @@
+"""Working on policies without a cluster: check, test, explain, compare, write. Decides with the policy core itself."""

@@ -1,0 +1,32 @@
+"""What the documents say beside what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from k8s_mcp_server import app
+from k8s_mcp_server.cluster import cluster
+from k8s_mcp_server.settings import Settings
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_operating_guide_explains_every_reason_of_readiness_and_no_other() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    table = text.partition("## Ready or not")[2].partition("\n## ")[0]
+    explained = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert explained == {reason.value for reason in (*app.NotReady, *cluster.NotReady)}
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/install.md", "docs/operating.md", "docs/policy.md"])
+def test_settings_that_the_documents_name_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"`(snapshot_max_age|resync|[a-z]+(?:_[a-z]+)+)(?:: [^`]*)?`", text))
+    # Backquoted words in snake case that are no settings: tools and arguments of MCP, metrics' labels.
+    others = {"execute_kubectl", "check_access", "serve"}
+    assert {name for name in named if not name.startswith("k8s_mcp_")} - others <= set(Settings.model_fields)

@@ -1,0 +1,112 @@
+"""The manifests agree with the code and with themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.settings import Settings, load_settings
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "manifests" / "base"
+
+
+def _load(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((BASE / name).read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def deployment() -> dict[str, Any]:
+    (body,) = _load("deployment.yaml")
+    return body
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (config_map,) = _load("configmap.yaml")
+    file = tmp_path / "config.yaml"
+    file.write_text(config_map["data"]["config.yaml"], encoding="utf-8")
+    return load_settings(file)
+
+
+def test_the_pod_outlives_its_longest_command(deployment: dict[str, Any], settings: Settings) -> None:
+    grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= settings.max_timeout + settings.drain + 10
+
+
+def test_the_runtime_folder_of_the_settings_is_a_writable_volume(
+    deployment: dict[str, Any], settings: Settings
+) -> None:
+    pod = deployment["spec"]["template"]["spec"]
+    mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    mount = mounts[str(settings.runtime_dir)]
+    assert not mount.get("readOnly")
+    assert any(volume["name"] == mount["name"] and "emptyDir" in volume for volume in pod["volumes"])
+
+
+def test_ports_names_and_namespace_are_the_defaults_of_the_settings(
+    deployment: dict[str, Any], settings: Settings
+) -> None:
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {
+        "mcp": settings.port,
+        "health": settings.health_port,
+    }
+    (namespace,) = _load("namespace.yaml")
+    (account,) = _load("serviceaccount.yaml")
+    environment = Environment()
+    assert namespace["metadata"]["name"] == environment.own_namespace
+    assert account["metadata"]["name"] == environment.own_service_account == settings.service_account
+    (service,) = _load("service.yaml")
+    assert service["metadata"]["name"] == settings.service_name
+
+
+def test_the_pod_meets_the_restricted_pod_security_standard(deployment: dict[str, Any]) -> None:
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_every_file_of_the_base_is_in_its_kustomization() -> None:
+    (kustomization,) = _load("kustomization.yaml")
+    files = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == files
+
+
+def test_no_role_of_the_service_holds_secrets_exec_tokens_or_another_s_identity() -> None:
+    component = ROOT / "manifests" / "components" / "edit-rbac" / "rbac.yaml"
+    documents = [
+        *_load("rbac-own.yaml"),
+        *_load("rbac-ceiling.yaml"),
+        *yaml.safe_load_all(component.read_text("utf-8")),
+    ]
+    rules = [rule for document in documents for rule in document.get("rules", ())]
+    assert rules
+    for rule in rules:
+        forbidden = {"secrets", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token", "*"}
+        assert forbidden.isdisjoint(rule["resources"])
+        assert "*" not in rule["verbs"]
+        if "impersonate" in rule["verbs"]:
+            assert rule.get("resourceNames") == ["k8s-mcp-server"] or rule["resources"] == [
+                "userextras/k8s-mcp.io/client"
+            ]
+
+
+def test_the_version_of_the_image_is_that_of_the_package() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"', project, re.MULTILINE)
+    (kustomization,) = yaml.safe_load_all((ROOT / "manifests" / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert version
+    assert kustomization["images"][0]["newTag"] == version[1]
