@@ -14,15 +14,11 @@ from typing import Any, Final
 
 import yaml
 
-from k8s_mcp_server.errors import K8sMcpError
+from k8s_mcp_server.authoring.errors import UnusableInput
 
 STDIN: Final = "-"
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 FieldPath = tuple[str | int, ...]
-
-
-class UnreadableInput(K8sMcpError):
-    """A file that is not there, or is no YAML; the text says which and where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +70,7 @@ def read_documents(sources: Iterable[str]) -> Iterator[Document]:
     A ``List``, as kubectl prints it, counts as its items. Empty documents are left out.
 
     Raises:
-        UnreadableInput: a file cannot be read.
+        UnusableInput: a file cannot be read.
     """
     for source in sources:
         for file in _files(source):
@@ -85,7 +81,7 @@ def parse_documents(text: str, *, source: str) -> Iterator[Document]:
     """Every object of a text of YAML documents.
 
     Raises:
-        UnreadableInput: it is no YAML, or a document is no object.
+        UnusableInput: it is no YAML, or a document is no object.
     """
     loader = _Loader(text)
     try:
@@ -95,10 +91,10 @@ def parse_documents(text: str, *, source: str) -> Iterator[Document]:
                 continue
             body = loader.construct_document(node)
             if not isinstance(body, dict):
-                raise UnreadableInput(f"{source}:{node.start_mark.line + 1}: not an object")
+                raise UnusableInput(f"{source}:{node.start_mark.line + 1}: not an object")
             yield from _flattened(Document(source=source, body=body, node=node))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UnreadableInput(f"{source}:{_where(error)}") from error
+        raise UnusableInput(f"{source}:{_where(error)}") from error
     finally:
         loader.dispose()
 
@@ -133,9 +129,9 @@ def _read(source: str) -> str:
     try:
         return sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
     except OSError as error:
-        raise UnreadableInput(f"{source}: {error.strerror}") from error
+        raise UnusableInput(f"{source}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UnreadableInput(f"{source}: not UTF-8 text") from error
+        raise UnusableInput(f"{source}: not UTF-8 text") from error
 
 
 def _flattened(document: Document) -> Iterator[Document]:

@@ -21,6 +21,7 @@ import kopf
 from k8s_mcp_server.cluster.connections import Connections, base_url
 from k8s_mcp_server.cluster.operator import Backoff
 from k8s_mcp_server.cluster.store import Resource
+from k8s_mcp_server.errors import Unavailable
 
 if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
@@ -148,7 +149,10 @@ async def watch_with_kopf(api_server: ApiServer, *, sink: EventSink, metrics: Me
     backoff = Backoff()
     while True:
         began = loop.time()
-        failure = await _run_kopf(api_server, forward)
+        try:
+            failure = await _run_kopf(api_server, forward)
+        except Unavailable as error:  # the CA bundle cannot be read
+            failure = error
         metrics.operator_restarted()
         wait = backoff.after(ran_for=loop.time() - began)
         logger.warning("kopf ended and is started again in %.0f s: %s", wait, failure or "no error")

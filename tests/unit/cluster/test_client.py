@@ -23,12 +23,12 @@ class Odd(FakeApiServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.answer = web.Response(text="{}")
+        self.answer: web.Response | None = None
         self.headers: list[dict[str, str]] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(dict(request.headers))
-        return self.answer
+        return self.answer or web.json_response({})
 
 
 @pytest.fixture

@@ -180,6 +180,12 @@ async def test_a_changed_ca_bundle_restarts_kopf_which_goes_on(
         await server.state.put_policy("after")
         await eventually(lambda: "after" in names(cluster))
 
+        (tmp_path / "ca.crt").rename(tmp_path / "kept")
+        await server.state.put_policy("meanwhile")
+        await eventually(lambda: cluster._metrics.registry.get_sample_value("k8s_mcp_operator_restarts_total") == 3)
+        (tmp_path / "kept").rename(tmp_path / "ca.crt")
+        await eventually(lambda: "meanwhile" in names(cluster))
+
 
 async def test_a_token_that_is_not_good_any_more_is_not_hammered_with(server: Running) -> None:
     async with started(server, resync_seconds=NEVER):

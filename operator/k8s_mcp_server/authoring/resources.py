@@ -1,0 +1,190 @@
+"""What an API server serves, without one: Kubernetes' own resources as checked in, and CRDs given as files.
+
+``data/discovery.json`` is written by ``devtools/discovery_snapshot.py`` from a real API server, and a test compares it
+with one. It is the server's own discovery, so that it can also be served to kubectl.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from k8s_mcp_server.authoring.documents import Document, parse_documents
+from k8s_mcp_server.authoring.errors import UnusableInput
+from k8s_mcp_server.cluster.discovery import resources_of
+from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
+from k8s_mcp_server.policy.request import RequestInfo
+
+_DATA: Final = "k8s_mcp_server.authoring.data"
+_CRD_VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+_SUBRESOURCE_VERBS: Final = ["get", "patch", "update"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ResourceName:
+    """A resource or subresource as a rule means it; ``str`` spells it as kubectl does: ``deployments.apps/scale``."""
+
+    group: str
+    resource: str
+    subresource: str = ""
+
+    @property
+    def in_rule(self) -> str:
+        """As a rule's ``resources`` spells it."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+    def __str__(self) -> str:
+        group = f".{self.group}" if self.group else ""
+        return f"{self.resource}{group}{f'/{self.subresource}' if self.subresource else ''}"
+
+    def request(self, verb: str, *, namespace: str = "", name: str = "") -> RequestInfo:
+        """The request for it, with the attributes that an API server would see."""
+        is_namespace = (self.group, self.resource) == ("", "namespaces")
+        return RequestInfo(
+            is_resource_request=True,
+            path="",
+            verb=verb,
+            api_group=self.group,
+            resource=self.resource,
+            subresource=self.subresource,
+            namespace=name if is_namespace else namespace,
+            name=name,
+            audiences=(),
+        )
+
+
+class Served:
+    """What is served, to look things up in.
+
+    Args:
+        documents: aggregated discovery by path, ``/api`` and ``/apis``.
+    """
+
+    def __init__(self, documents: Mapping[str, Any]) -> None:
+        self.documents = documents
+        self.catalog = Catalog(
+            resource for path in ("/api", "/apis") for resource in resources_of(self.documents[path])
+        )
+        self._verbs: dict[ResourceName, frozenset[str]] = {}
+        self._nicknames: dict[str, list[ResourceName]] = {}
+        for name, item in _entries(documents):
+            self._verbs.setdefault(name, frozenset(item.get("verbs") or ()))
+            if not name.subresource:
+                kind = (item.get("responseKind") or {}).get("kind", "")
+                words = (name.resource, item.get("singularResource", ""), kind.lower(), *item.get("shortNames", ()))
+                for word in dict.fromkeys(words):
+                    self._nicknames.setdefault(word, []).append(name)
+
+    @classmethod
+    def built_in(cls, crds: Iterable[Document] = ()) -> Served:
+        """Kubernetes' own resources, those of these CRDs, and this service's own."""
+        documents = copy.deepcopy(dict(_snapshot()))
+        own = parse_documents(crd_text(), source="crds")
+        documents["/apis"]["items"] += [_discovery_group(item.body, source=item.source) for item in (*crds, *own)]
+        return cls(documents)
+
+    def __iter__(self) -> Iterator[ResourceName]:
+        """Every resource and subresource."""
+        return iter(self._verbs)
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The API groups."""
+        return frozenset(name.group for name in self._verbs)
+
+    def verbs(self, name: ResourceName) -> frozenset[str]:
+        """The verbs that it answers; empty when it is not served."""
+        return self._verbs.get(name, frozenset())
+
+    def scope(self, name: ResourceName) -> Scope | None:
+        """Namespaced or Cluster; None when it is not served."""
+        return self.catalog.scope_of(group=name.group, resource=name.resource)
+
+    def find(self, text: str) -> ResourceName:
+        """What kubectl would understand: ``deploy``, ``Pod``, ``deployments.apps/scale``, ``widgets.example.com``.
+
+        A name with a group is taken as it is, whether or not it is known.
+
+        Raises:
+            UnusableInput: nothing has that name.
+        """
+        whole, _, subresource = text.partition("/")
+        resource, _, group = whole.partition(".")
+        found = self.named(resource)
+        if group:
+            in_group = [name for name in found if name.group == group]
+            resource = in_group[0].resource if in_group else resource
+            return ResourceName(group=group, resource=resource, subresource=subresource)
+        if not found:
+            near = difflib.get_close_matches(resource.lower(), self._nicknames, n=1)
+            advice = f"; did you mean {near[0]}?" if near else "; write <plural>.<group>, or give its CRD"
+            raise UnusableInput(f"no resource is called {resource}{advice}")
+        return ResourceName(group=found[0].group, resource=found[0].resource, subresource=subresource)
+
+    def named(self, word: str) -> list[ResourceName]:
+        """The resources with this plural, singular, short name or kind; the core group's first."""
+        return sorted(self._nicknames.get(word.lower(), ()))
+
+    def with_assumed(self, assumed: Iterable[ApiResource]) -> Catalog:
+        """The catalog, and these where it has nothing of that name."""
+        return Catalog((*assumed, *self.catalog))
+
+
+def crd_text() -> str:
+    """The CRD of McpAccessPolicy, as ``crds/`` has it."""
+    return resources.files(_DATA).joinpath("mcpaccesspolicies.yaml").read_text(encoding="utf-8")
+
+
+@cache
+def _snapshot() -> Mapping[str, Any]:
+    text = resources.files(_DATA).joinpath("discovery.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _entries(documents: Mapping[str, Any]) -> Iterator[tuple[ResourceName, Mapping[str, Any]]]:
+    for path in ("/api", "/apis"):
+        for group in documents[path]["items"]:
+            name = group["metadata"].get("name", "")
+            for version in group["versions"]:
+                for item in version["resources"]:
+                    yield ResourceName(group=name, resource=item["resource"]), item
+                    for sub in item.get("subresources", ()):
+                        yield ResourceName(group=name, resource=item["resource"], subresource=sub["subresource"]), sub
+
+
+def _discovery_group(crd: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """A CRD as a group of aggregated discovery."""
+    try:
+        spec, names = crd["spec"], crd["spec"]["names"]
+        kind = {"group": spec["group"], "version": "", "kind": names["kind"]}
+        versions = [
+            {
+                "version": version["name"],
+                "resources": [
+                    {
+                        "resource": names["plural"],
+                        "singularResource": names.get("singular") or names["kind"].lower(),
+                        "responseKind": kind,
+                        "scope": Scope(spec["scope"]).value,
+                        "shortNames": list(names.get("shortNames") or ()),
+                        "verbs": _CRD_VERBS,
+                        "subresources": [
+                            {"subresource": each, "responseKind": kind, "verbs": _SUBRESOURCE_VERBS}
+                            for each in version.get("subresources") or ()
+                        ],
+                    }
+                ],
+            }
+            for version in spec["versions"]
+            if version.get("served", True)
+        ]
+        return {"metadata": {"name": spec["group"]}, "versions": versions}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnusableInput(f"{source}: a CustomResourceDefinition that cannot be read: {error!r}") from error
