@@ -46,6 +46,7 @@ class InstalledService:
         self.health_port = _free_port()
         self.deployment = Deployment.read(cluster)
         self.environment: dict[str, str] = {}
+        self.started_at = 0.0
 
     @property
     def url(self) -> str:
@@ -96,6 +97,7 @@ class InstalledService:
                 **self._extra,
             }
         )
+        self.started_at = time.time()
         with self.audit_log.open("ab") as audit, self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "k8s_mcp_server", *self.deployment.args],
