@@ -91,6 +91,7 @@ class KopfRun:
             if self._stopping:
                 return
             self._loop, self._stop = asyncio.get_running_loop(), stop
+        self._loop.set_exception_handler(_leftover)
         async with Connections.to(self._api_server) as connections:
             await kopf.operator(
                 registry=self._registry(connections),
@@ -175,6 +176,11 @@ async def _run_kopf(api_server: ApiServer, forward: EventSink) -> BaseException 
         if not ended.done():
             logger.error("kopf did not end in %.0f s; its thread is left behind.", _STOP_SECONDS)
     return ended.result() if ended.done() else None
+
+
+def _leftover(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """kopf ends with one task's error and never looks at those of the others, which asyncio then complains about."""
+    logger.debug("left behind by kopf: %s", context.get("message"), exc_info=context.get("exception"))
 
 
 def _tell(
