@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--check", action="store_true", help="leave after the tour, with a status")
     check: bool = parser.parse_args().check
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     # Paths in manifests and in what is printed are those of the repository.
     os.chdir(ROOT)
