@@ -70,8 +70,7 @@ def parse_target(raw: str) -> Target:
     """Read an origin-form target.
 
     Raises:
-        TargetRefused: not origin-form, not printable ASCII, a bad or meaning-changing escape,
-        an empty or dot segment,
+        TargetRefused: not origin-form, not printable ASCII, a bad or meaning-changing escape, an empty or dot segment,
             a ``;``, a backslash, a fragment, a repeated authoritative parameter, or a deprecated verb prefix.
     """
     if len(raw) > LONGEST_TARGET:
