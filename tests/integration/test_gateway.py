@@ -343,15 +343,27 @@ async def test_namespaces_are_listed_as_far_as_the_policy_names_them(rig: Rig) -
     assert got.stdout.split() == sorted([f"namespace/{rig.site.team}", f"namespace/{rig.site.second}"])
 
 
-async def test_paging_through_a_filtered_list_finds_everything(rig: Rig) -> None:
+async def test_a_filtered_list_comes_whole_whatever_the_page_size(rig: Rig) -> None:
     objects = [configmap(f"page-{index}", rig.site.team) for index in range(12)]
     apply(rig.site.cluster, *objects)
     got = await rig.kubectl("get", "configmaps", "-A", "--chunk-size=3", "-o", "name")
     assert (got.code, got.stderr) == (0, "")
     assert sum("page-" in line for line in got.stdout.split()) == 12
-    continued = [line for line in rig.requests() if "continue=" in line["target"]]
-    assert continued
-    assert all("continue=k8s-mcp." in line["target"] for line in continued)
+    assert sum("limit=3" in line["target"] for line in await settled(rig)) == 1
+
+
+async def test_the_objects_of_another_namespace_cannot_be_counted_by_paging(rig: Rig) -> None:
+    site = rig.site
+    apply(site.cluster, *(configmap(f"hidden-{index}", site.other) for index in range(5)))
+    for namespace in (site.other, "kube-system", "missing"):
+        selector = f"--field-selector=metadata.namespace={namespace}"
+        got = await rig.kubectl("get", "configmaps", "-A", "--chunk-size=1", selector, "-o", "json")
+        assert (got.code, got.stderr) == (0, "")
+        assert json.loads(got.stdout)["items"] == []
+        assert "continue" not in json.loads(got.stdout)["metadata"]
+    lists = [line for line in await settled(rig) if line["attributes"].get("resource") == "configmaps"]
+    assert [line["verdict"] for line in lists] == ["filtered"] * 3
+    assert not any(site.other in line["target"] for line in lists)
 
 
 @pytest.mark.parametrize(
@@ -381,6 +393,48 @@ async def test_what_the_policy_does_not_allow_is_refused_with_a_reason(
     assert denied["reason"] in {
         "SensitiveNotNamed", "NotAllowed", "OwnNamespace", "MalformedRequest", "NeverAllowed",
     }  # fmt: skip
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def token_request(spec: bytes) -> bytes:
+    type_meta = _field(1, b"authentication.k8s.io/v1") + _field(2, b"TokenRequest")
+    return b"k8s\0" + _field(1, type_meta) + spec
+
+
+OTHER_AUDIENCE = _field(1, b"other")
+OUR_AUDIENCE = _field(1, b"k8s-mcp-server")
+SPEC_BEYOND = 2 + (1 << 32)  # the generated decoder reads it as 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(_field(2, _field(2, OTHER_AUDIENCE)), 201, id="another audience"),
+        pytest.param(_field(2, _field(2, OUR_AUDIENCE)), 403, id="ours"),
+        pytest.param(_field(2, _field(SPEC_BEYOND, OUR_AUDIENCE)), 403, id="ours in a spec beyond"),
+        pytest.param(_field(2, _field(2, OTHER_AUDIENCE + _field(1 + (1 << 32), b"k8s-mcp-server"))), 403, id="beyond"),
+        pytest.param(
+            _field(2, _field(2, OTHER_AUDIENCE)) + _field(SPEC_BEYOND, _field(2, OUR_AUDIENCE)), 403, id="raw beyond"
+        ),
+    ],
+)
+async def test_no_spelling_of_our_audience_gets_a_token(rig: Rig, body: bytes, status: int) -> None:
+    async with await RawClient.connect(rig.gateway.port, rig.gateway.ca_pem) as client:
+        target = f"/api/v1/namespaces/{rig.site.team}/serviceaccounts/default/token"
+        headers = ("Content-Type: application/vnd.kubernetes.protobuf",)
+        await client.send(request("POST", target, token=rig.session.token, headers=headers, body=token_request(body)))
+        assert (await client.response()).status == status
 
 
 async def test_impersonation_by_the_command_does_not_reach_the_api_server(rig: Rig) -> None:
@@ -467,6 +521,8 @@ async def test_logs_and_exec_pass_through(rig: Rig) -> None:
     lines = [line for line in await settled(rig) if line["attributes"].get("subresource") == "exec"]
     assert [line["status"] for line in lines] == [101]
     assert lines[0]["rule"] == "streams"
+    assert "command=…&command=…" in lines[0]["target"]
+    assert "over" not in rig.audit.getvalue()
 
 
 async def test_a_port_is_forwarded(rig: Rig) -> None:

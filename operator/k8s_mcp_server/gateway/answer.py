@@ -9,14 +9,13 @@ from k8s_mcp_server.gateway.filters.errors import Unfilterable
 from k8s_mcp_server.gateway.filters.lists import filter_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k8s_mcp_server.gateway.filters.watches import WatchFilter
     from k8s_mcp_server.gateway.response import ResponseWriter
     from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamConnection
     from k8s_mcp_server.policy.decision import ListCut
 
-LARGEST_FILTERED_LIST: Final = 64 * 1024 * 1024
+_MIB: Final = 1024 * 1024
+LARGEST_FILTERED_LIST: Final = 64 * _MIB
 
 
 async def relay(upstream: UpstreamConnection, response: ResponseHead, writer: ResponseWriter) -> None:
@@ -40,7 +39,6 @@ async def relay_list(
     writer: ResponseWriter,
     *,
     cut: ListCut,
-    seal: Callable[[str], str],
 ) -> None:
     """Pass on what is left of a list.
 
@@ -56,8 +54,8 @@ async def relay_list(
         parts.append(data)
         size += len(data)
         if size > LARGEST_FILTERED_LIST:
-            raise Unfilterable("the list is too large; ask for one namespace")
-    body = filter_list(b"".join(parts), cut, seal=seal)
+            raise Unfilterable(f"the list is larger than {LARGEST_FILTERED_LIST // _MIB} MiB")
+    body = filter_list(b"".join(parts), cut)
     writer.start(response.status, response.headers.without("etag"), length=len(body))
     await writer.write(body)
     writer.end()

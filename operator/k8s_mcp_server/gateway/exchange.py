@@ -11,6 +11,7 @@ from k8s_mcp_server.gateway.forwarding import DecidedRequest, Forwarder
 from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
 from k8s_mcp_server.gateway.outgoing import Attribution
 from k8s_mcp_server.gateway.permissions import required_requests
+from k8s_mcp_server.gateway.recorded import recorded_target
 from k8s_mcp_server.gateway.requestinfo import UnresolvableRequest, request_info
 from k8s_mcp_server.gateway.response import ResponseWriter
 from k8s_mcp_server.gateway.status import Refusal, forbidden
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS_OF_A_COMMAND: Final = 64
 _NOBODY: Final = Client(username="")
-_LONGEST_RECORDED_TARGET: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +117,8 @@ class Exchange:
             return
         decision = self._services.authorizer.decide(self._required, client=session.client, tool=session.tool)
         if decision.verdict is not self._decision.verdict:
-            if not decision.allowed:
-                self._decision = decision
-                session.count(decision)
+            self._deny(_ended(decision) if decision.allowed else decision)
+            session.requests_revoked += 1
             self._connection.abort()
         elif self._cut is not None and decision.cut is not None:
             self._cut.newest = decision.cut
@@ -226,12 +225,22 @@ class Exchange:
                 tool=self._session.tool.value if self._session else "",
                 method=self._head.method,
                 request=self._info,
-                target=self._head.target[:_LONGEST_RECORDED_TARGET],
+                target=recorded_target(self._head.target),
                 decision=decision,
                 status=self._writer.status,
                 duration_seconds=time.monotonic() - self._started,
             )
         )
+
+
+def _ended(decision: Decision) -> Decision:
+    """The denial of a request that may not go on as it runs, though a new one would be allowed in another way."""
+    return Decision(
+        verdict=Verdict.DENY,
+        reason=Reason.NOT_ALLOWED,
+        message="A policy changed while the request ran, so it was ended. Run the command again.",
+        matched=decision.matched,
+    )
 
 
 def malformed(message: str) -> Decision:

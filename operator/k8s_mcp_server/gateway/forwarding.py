@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.gateway.answer import relay, relay_list, relay_watch
-from k8s_mcp_server.gateway.filters.continuation import ContinueSealer, NotOurs
 from k8s_mcp_server.gateway.filters.errors import Unfilterable
-from k8s_mcp_server.gateway.filters.negotiation import json_only, with_metadata
+from k8s_mcp_server.gateway.filters.negotiation import filterable, json_only
 from k8s_mcp_server.gateway.filters.watches import WatchFilter
 from k8s_mcp_server.gateway.forward import CredentialsRefused, Outgoing, UpstreamSlow, send
 from k8s_mcp_server.gateway.outgoing import Attribution, encode_head
@@ -71,7 +70,6 @@ class Forwarder:
         self._api_server = api_server
         self._pool = pool
         self._metrics = metrics
-        self._sealer = ContinueSealer()
 
     async def forward(self, request: DecidedRequest, *, writer: ResponseWriter, connection: FrontConnection) -> None:
         """Forward the request and pass the answer on.
@@ -82,24 +80,22 @@ class Forwarder:
             HeadRefused: the client's body turned out to be malformed; nothing was answered.
             ConnectionResetError: the client is gone.
         """
-        try:
-            target = self._open_continue(request)
-            await self._forward(request, target, writer=writer, connection=connection)
-        except NotOurs:
+        if request.cut is not None and first(request.target.query, "continue"):
             writer.refuse(_EXPIRED, audit_id=request.attribution.audit_id)
+            return
+        try:
+            await self._forward(request, writer=writer, connection=connection)
         except _FAILURES as error:
             if writer.started:
                 connection.abort()
             else:
                 writer.refuse(_failure(error, request), audit_id=request.attribution.audit_id)
 
-    async def _forward(
-        self, request: DecidedRequest, target: Target, *, writer: ResponseWriter, connection: FrontConnection
-    ) -> None:
-        overrides: dict[str, str] = {}
+    async def _forward(self, request: DecidedRequest, *, writer: ResponseWriter, connection: FrontConnection) -> None:
+        target, overrides = request.target, dict[str, str]()
         if request.cut is not None:
             overrides = json_only(request.head.headers)
-            target = with_metadata(target)
+            target = filterable(target)
         content_length = (
             None
             if request.body is not None and request.head.content_length is None
@@ -160,21 +156,14 @@ class Forwarder:
         elif request.info.verb == "watch":
             await relay_watch(upstream, response, writer, events=WatchFilter(request.cut))
         else:
-            seal = partial(self._sealer.seal, command_id=request.attribution.command_id, path=request.target.path)
-            await relay_list(upstream, response, writer, cut=request.cut, seal=seal)
-
-    def _open_continue(self, request: DecidedRequest) -> Target:
-        token = first(request.target.query, "continue")
-        if not token or (request.cut is None and not self._sealer.is_sealed(token)):
-            return request.target
-        opened = self._sealer.open(token, command_id=request.attribution.command_id, path=request.target.path)
-        return request.target.with_parameter("continue", opened)
+            await relay_list(upstream, response, writer, cut=request.cut)
 
 
 _NOT_KNOWN: Final = "Whether the change was made is not known: look before you repeat it."
 _EXPIRED: Final = Refusal(
     code=410,
-    message="The continue token is not one of this command's for this list. Start the list again without one.",
+    message="The list is cut to what you may see and comes whole, so it cannot be continued. Start it again without a "
+    "continue token.",
 )
 
 
@@ -187,7 +176,8 @@ def _failure(error: Exception, request: DecidedRequest) -> Refusal:
     if isinstance(error, Unfilterable):
         return Refusal(
             code=502,
-            message=f"The answer cannot be cut to what you may see ({text}), so it is withheld. Ask for one namespace.",
+            message=f"The answer cannot be cut to what you may see ({text}), so it is withheld. Narrow it: ask for one "
+            "namespace, or add a label or field selector.",
         )
     what = text[:1].upper() + text[1:]
     known = request.head.method == "GET"

@@ -1,6 +1,9 @@
 """As much of the protobuf wire format as reading one field of a small message takes.
 
-Source: protobuf.dev/programming-guides/encoding.
+Sources: protobuf.dev/programming-guides/encoding, and how the generated decoders of the API server read it
+(``Unmarshal`` and ``skipGenerated`` in k8s.io/apimachinery/pkg/runtime/generated.pb.go). Those drop the high bits of
+numbers that are too large, so that a field beyond the last number is read as a known one. What no encoder writes is
+therefore refused, and so are groups.
 """
 
 from __future__ import annotations
@@ -15,9 +18,21 @@ _FIXED64: Final = 1
 _LENGTH_DELIMITED: Final = 2
 _FIXED32: Final = 5
 _LONGEST_VARINT: Final = 10
+_LARGEST_VARINT: Final = (1 << 64) - 1
+_LARGEST_TAG: Final = (1 << 32) - 1
 _MORE: Final = 0x80
 KUBERNETES_MAGIC: Final = b"k8s\0"
+_UNKNOWN_TYPE_META: Final = 1
 _UNKNOWN_RAW: Final = 2
+_UNKNOWN_CONTENT_ENCODING: Final = 3
+_UNKNOWN_CONTENT_TYPE: Final = 4
+# What each field of the envelope may hold; None for anything.
+_ENVELOPE: Final[dict[int, frozenset[bytes] | None]] = {
+    _UNKNOWN_TYPE_META: None,
+    _UNKNOWN_RAW: None,
+    _UNKNOWN_CONTENT_ENCODING: frozenset({b""}),
+    _UNKNOWN_CONTENT_TYPE: frozenset({b"", b"application/vnd.kubernetes.protobuf"}),
+}
 
 
 class Unreadable(ValueError):
@@ -30,11 +45,7 @@ def messages(data: bytes, field: int) -> Iterator[bytes]:
     Raises:
         Unreadable: the bytes are no message, or the field has another wire type.
     """
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        number, wire_type = tag >> 3, tag & 7
-        value, position = _skip(data, position, wire_type)
+    for number, wire_type, value in _fields(data):
         if number == field:
             if wire_type != _LENGTH_DELIMITED:
                 raise Unreadable("a field has an unexpected type")
@@ -47,14 +58,34 @@ def unwrap(data: bytes) -> bytes:
     Source: k8s.io/apimachinery/pkg/runtime/serializer/protobuf/doc.go.
 
     Raises:
-        Unreadable: it is no envelope, or holds more than one object.
+        Unreadable: it is no envelope, has unknown fields, or holds not exactly one object, or one in another encoding.
     """
     if not data.startswith(KUBERNETES_MAGIC):
         raise Unreadable("no Kubernetes protobuf envelope")
-    raw = list(messages(data[len(KUBERNETES_MAGIC) :], _UNKNOWN_RAW))
+    raw = []
+    for number, wire_type, value in _fields(data[len(KUBERNETES_MAGIC) :]):
+        if wire_type != _LENGTH_DELIMITED or number not in _ENVELOPE:
+            raise Unreadable("an unknown field in the envelope")
+        allowed = _ENVELOPE[number]
+        if allowed is not None and value not in allowed:
+            raise Unreadable("the object in the envelope is of another encoding")
+        if number == _UNKNOWN_RAW:
+            raw.append(value)
     if len(raw) != 1:
         raise Unreadable("an envelope holds exactly one object")
     return raw[0]
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Number, wire type and value (empty for a varint) of each field, in order."""
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        number, wire_type = tag >> 3, tag & 7
+        if tag > _LARGEST_TAG or number == 0:
+            raise Unreadable("a field number out of range")
+        value, position = _skip(data, position, wire_type)
+        yield number, wire_type, value
 
 
 def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:
@@ -77,6 +108,9 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     value = 0
     for index, byte in enumerate(data[position : position + _LONGEST_VARINT]):
         value |= (byte & ~_MORE) << (7 * index)
-        if not byte & _MORE:
-            return value, position + index + 1
+        if byte & _MORE:
+            continue
+        if value > _LARGEST_VARINT or (index and not byte):
+            raise Unreadable("a number that is too large, or longer than it must be")
+        return value, position + index + 1
     raise Unreadable("an unfinished number")

@@ -41,7 +41,8 @@ class CommandSession:
         token: worthless outside of this process, and inside of it once the command has ended.
         requests_allowed: requests forwarded as they were.
         requests_filtered: lists and watches that were cut to the policy.
-        requests_denied: requests that were not forwarded.
+        requests_denied: requests that were not forwarded, or were ended by a change of the policies.
+        requests_revoked: how many of these were ended so.
         denials: what was said about the first twenty denials, each once, in order.
         denial_reasons: why requests were denied.
         policies: names of the policies whose rules decided, in order of first use.
@@ -56,6 +57,7 @@ class CommandSession:
     requests_allowed: int = 0
     requests_filtered: int = 0
     requests_denied: int = 0
+    requests_revoked: int = 0
     denials: list[str] = field(default_factory=list)
     denial_reasons: set[Reason] = field(default_factory=set)
     policies: dict[str, None] = field(default_factory=dict)

@@ -34,7 +34,8 @@ class RequestRecord:
     """One request that a command sent to the gateway, and what became of it.
 
     Args:
-        target: the request target as received, cut to 512 characters.
+        target: path and parameter names; values only of a few harmless ones (gateway/recorded.py); cut to 512
+            characters.
         status: HTTP status that the command got; 0 when the connection ended before one.
         duration_seconds: from the request's head to the end of its answer.
     """

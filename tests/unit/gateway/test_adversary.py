@@ -56,7 +56,7 @@ ATTACKS = {
     "the watch prefix": get("/api/v1/watch/namespaces/kube-system/secrets"),
     "the proxy prefix": get("/api/v1/proxy/namespaces/a/pods/p"),
     "an encoded watch prefix": get("/api/v1/w%61tch/secrets"),
-    "an endless target": get("/api/v1/" + "a" * 40_000),
+    "an endless target": get("/api/v1/" + "a" * 20_000),
     # methods and versions
     "HEAD": _message("HEAD", POD, ()),
     "OPTIONS": _message("OPTIONS", POD, ()),

@@ -336,7 +336,7 @@ async def test_a_client_name_of_any_characters_is_sent_escaped(bench: Bench) -> 
 
 async def test_a_filtered_list_is_asked_for_as_json_and_cut(bench: Bench) -> None:
     items = [{"metadata": {"name": name, "namespace": space}} for name, space in (("x", "a"), ("y", "b"))]
-    document = {"kind": "PodList", "metadata": {"continue": "t", "remainingItemCount": 5}, "items": items}
+    document = {"kind": "PodList", "metadata": {"resourceVersion": "7", "remainingItemCount": 5}, "items": items}
     bench.authorizer.rule = lambda _: cut_to("a")
     bench.upstream.respond = lambda _: Reply(headers=[*JSON, ("ETag", '"e"')], parts=json.dumps(document).encode())
     answer = await bench.ask(
@@ -346,24 +346,41 @@ async def test_a_filtered_list_is_asked_for_as_json_and_cut(bench: Bench) -> Non
     )
     assert answer.status == 200
     assert answer.json()["items"] == items[:1]
-    assert answer.json()["metadata"].keys() == {"continue"}
+    assert answer.json()["metadata"] == {"resourceVersion": "7"}
     assert "etag" not in answer.headers
     [received] = bench.upstream.requests
-    assert received.target == "/api/v1/pods?limit=500&includeObject=Metadata"
+    assert received.target == "/api/v1/pods?includeObject=Metadata"
     assert received.header("accept") == "application/json"
     assert received.header("accept-encoding") is None
     assert received.header("if-none-match") is None
     assert bench.session.filtered
 
-    sealed = answer.json()["metadata"]["continue"]
-    await bench.ask("GET", f"/api/v1/pods?limit=500&continue={sealed}")
-    assert bench.upstream.requests[1].target == "/api/v1/pods?limit=500&continue=t"
 
-
-@pytest.mark.parametrize("token", ["eyJydiI6MX0", "k8s-mcp.AAAA"])
-async def test_a_continue_token_of_elsewhere_starts_a_filtered_list_anew(bench: Bench, token: str) -> None:
+async def test_the_pages_of_a_filtered_list_cannot_be_counted(bench: Bench) -> None:
     bench.authorizer.rule = lambda _: cut_to("a")
-    answer = await bench.ask("GET", f"/api/v1/pods?continue={token}")
+    bench.upstream.respond = lambda _: Reply(parts=b'{"items":[]}')
+    answer = await bench.ask("GET", "/api/v1/pods?limit=1&fieldSelector=metadata.namespace%3Db")
+    assert answer.json() == {"items": []}
+    assert bench.upstream.requests[0].target == "/api/v1/pods?fieldSelector=metadata.namespace%3Db"
+
+
+async def test_a_page_that_nobody_asked_for_is_withheld(bench: Bench) -> None:
+    bench.authorizer.rule = lambda _: cut_to("a")
+    bench.upstream.respond = lambda _: Reply(parts=b'{"metadata":{"continue":"t"},"items":[]}')
+    assert (await bench.ask("GET", "/api/v1/pods")).status == 502
+
+
+async def test_an_exact_list_is_paged_as_the_client_likes(bench: Bench) -> None:
+    bench.upstream.respond = lambda _: Reply(parts=b'{"metadata":{"continue":"t"}}')
+    answer = await bench.ask("GET", f"{PODS}?limit=1&continue=s")
+    assert answer.json() == {"metadata": {"continue": "t"}}
+    assert bench.upstream.requests[0].target == f"{PODS}?limit=1&continue=s"
+
+
+@pytest.mark.parametrize("query", ["continue=eyJydiI6MX0", "watch=1&continue=x"])
+async def test_a_filtered_list_is_not_continued(bench: Bench, query: str) -> None:
+    bench.authorizer.rule = lambda _: cut_to("a")
+    answer = await bench.ask("GET", f"/api/v1/pods?{query}")
     assert (answer.status, answer.json()["reason"]) == (410, "Expired")
     assert bench.upstream.requests == []
 
@@ -398,7 +415,8 @@ async def test_a_filtered_list_beyond_all_bounds_is_withheld(bench: Bench, monke
     bench.authorizer.rule = lambda _: cut_to("a")
     bench.upstream.respond = lambda _: Reply(parts=b'{"items":[]}')
     answer = await bench.ask("GET", "/api/v1/pods")
-    assert (answer.status, "Ask for one namespace" in answer.json()["message"]) == (502, True)
+    message = answer.json()["message"]
+    assert (answer.status, "larger than" in message, "ask for one namespace" in message) == (502, True, True)
 
 
 @pytest.mark.parametrize("query", ["", "?watch=1"], ids=["list", "watch"])
@@ -487,17 +505,29 @@ async def test_a_new_decision_narrows_or_ends_a_running_watch(bench: Bench) -> N
     [record] = await bench.recorded(1)
     assert (record.decision.message, record.status) == ("The policy is gone.", 200)
     assert bench.session.denials == ["The policy is gone."]
+    assert (bench.session.requests_filtered, bench.session.requests_denied) == (1, 1)
+    assert bench.session.requests_revoked == 1
+    assert bench.session.denial_reasons == {Reason.NOT_ALLOWED}
 
 
-async def test_a_watch_that_would_have_to_be_cut_from_now_on_ends(bench: Bench) -> None:
+@pytest.mark.parametrize(("before", "after"), [(allow(), cut_to("a")), (cut_to("a"), allow())], ids=["cut", "whole"])
+async def test_a_watch_that_would_have_to_run_otherwise_ends_as_denied(
+    bench: Bench, before: Decision, after: Decision
+) -> None:
     events = Events()
+    bench.authorizer.rule = lambda _: before
     bench.upstream.respond = lambda _: Reply(parts=aiter(events))
     client = await bench.connect()
     await client.send(request("GET", "/api/v1/pods?watch=1", token=bench.session.token))
     await client.head()
-    bench.authorizer.rule = lambda _: cut_to("a")
+    bench.authorizer.rule = lambda _: after
     bench.gateway.revalidate()
+    bench.gateway.revalidate()
+    assert (bench.session.requests_denied, bench.session.denial_reasons) == (1, {Reason.NOT_ALLOWED})
+    assert "Run the command again" in bench.session.denials[0]
     assert await client.is_closed()
+    [record] = await bench.recorded(1)
+    assert (record.decision.verdict, record.decision.matched) == (Verdict.DENY, after.matched)
 
 
 async def test_a_closed_session_ends_what_it_has_open_at_once(bench: Bench) -> None:
@@ -584,6 +614,29 @@ async def test_a_policy_that_goes_ends_an_upgraded_connection(bench: Bench) -> N
     bench.authorizer.rule = lambda _: deny()
     bench.gateway.revalidate()
     assert await client.is_closed()
+    assert (bench.session.requests_denied, bench.session.denial_reasons) == (1, {Reason.NOT_ALLOWED})
+
+
+async def test_a_policy_that_goes_ends_logs_that_are_followed(bench: Bench) -> None:
+    events = Events()
+    bench.upstream.respond = lambda _: Reply(parts=aiter(events))
+    client = await bench.connect()
+    await client.send(request("GET", f"{PODS}/p/log?follow=true", token=bench.session.token))
+    await client.head()
+    bench.authorizer.rule = lambda _: deny()
+    bench.gateway.revalidate()
+    assert await client.is_closed()
+    assert (bench.session.requests_denied, bench.session.denial_reasons) == (1, {Reason.NOT_ALLOWED})
+
+
+async def test_the_words_of_an_exec_are_not_recorded(bench: Bench) -> None:
+    target = f"{PODS}/p/exec?command=mysql&command=-phunter2&stdin=true&container=db"
+    await bench.ask("POST", target)
+    bench.authorizer.rule = lambda _: deny()
+    await bench.ask("POST", target)
+    records = await bench.recorded(2)
+    assert {record.target for record in records} == {f"{PODS}/p/exec?command=…&command=…&stdin=true&container=…"}
+    assert "hunter2" not in repr(records)
 
 
 async def test_a_protocol_switch_that_nobody_asked_for_is_no_answer(bench: Bench) -> None:

@@ -16,8 +16,6 @@ from k8s_mcp_server.gateway.filters.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k8s_mcp_server.policy.decision import ListCut
 
 _KNOWN: Final = frozenset({"kind", "apiVersion", "metadata", "items", "rows", "columnDefinitions"})
@@ -35,16 +33,15 @@ class _ListMeta(
 _LIST_META: Final = msgspec.json.Decoder(_ListMeta)
 
 
-def filter_list(body: bytes, cut: ListCut, *, seal: Callable[[str], str]) -> bytes:
+def filter_list(body: bytes, cut: ListCut) -> bytes:
     """The same list with only the objects that the cut lets pass.
 
     Args:
         body: a JSON list (``items``) or Table (``rows``), complete.
         cut: which objects may be seen.
-        seal: turns the API server's ``continue`` token, which names an object, into one that does not.
 
     Raises:
-        Unfilterable: the body is neither, or has fields whose meaning is not known here.
+        Unfilterable: the body is neither, is one page of several, or has fields whose meaning is not known here.
     """
     fields = read_fields(body)
     if not fields.keys() <= _KNOWN:
@@ -59,15 +56,15 @@ def filter_list(body: bytes, cut: ListCut, *, seal: Callable[[str], str]) -> byt
     else:
         out["rows"] = keep_rows(fields["rows"], cut)
     if "metadata" in fields:
-        out["metadata"] = _metadata(fields["metadata"], seal)
+        out["metadata"] = _metadata(fields["metadata"])
     return write_fields(out)
 
 
-def _metadata(raw: msgspec.Raw, seal: Callable[[str], str]) -> bytes:
+def _metadata(raw: msgspec.Raw) -> bytes:
     try:
         metadata = _LIST_META.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unfilterable("the list's metadata cannot be read") from error
     if metadata.continue_:
-        metadata.continue_ = seal(metadata.continue_)
+        raise Unfilterable("the list is one page of several, although it was asked for whole")
     return msgspec.json.encode(metadata)

@@ -24,9 +24,13 @@ def json_only(headers: Headers) -> dict[str, str]:
     }
 
 
-def with_metadata(target: Target) -> Target:
-    """The target, changed so that Table rows carry their object's metadata and watch events stay on one line."""
-    target = target.without("pretty")
+def filterable(target: Target) -> Target:
+    """The target, changed so that its answer can be cut.
+
+    Table rows carry their object's metadata, watch events stay on one line, and a list comes whole: pages are counted
+    before they are cut, so their number would tell how many objects there are that may not be seen.
+    """
+    target = target.without("pretty", "limit", "continue")
     if (first(target.query, "includeObject") or "Metadata") not in {"Metadata", "Object"}:
         return target.with_parameter("includeObject", "Metadata")
     return target
