@@ -11,6 +11,7 @@ from k8s_mcp_server.gateway.forwarding import Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
 from k8s_mcp_server.gateway.pool import UpstreamLimits, UpstreamPool
 from k8s_mcp_server.gateway.response import ResponseWriter
+from k8s_mcp_server.gateway.reviews.answer import SelfReviews
 from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.gateway.status import Refusal
 from k8s_mcp_server.gateway.tls import LOOPBACK, server_context
@@ -54,10 +55,12 @@ class Gateway:
     ) -> None:
         self._pool = UpstreamPool(api_server, limits=upstream_limits or UpstreamLimits())
         self._sessions = Sessions()
+        forwarder = Forwarder(api_server=api_server, pool=self._pool, metrics=metrics)
         self._services = Services(
             sessions=self._sessions,
             authorizer=authorizer,
-            forwarder=Forwarder(api_server=api_server, pool=self._pool, metrics=metrics),
+            forwarder=forwarder,
+            reviews=SelfReviews(authorizer=authorizer, forwarder=forwarder),
             metrics=metrics,
             audit=audit,
             service_account=service_account,

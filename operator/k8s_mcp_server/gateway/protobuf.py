@@ -17,6 +17,8 @@ _FIXED32: Final = 5
 _LONGEST_VARINT: Final = 10
 _MORE: Final = 0x80
 KUBERNETES_MAGIC: Final = b"k8s\0"
+_UNKNOWN_TYPE: Final = 1
+_TYPE_KIND: Final = 2
 _UNKNOWN_RAW: Final = 2
 
 
@@ -49,12 +51,27 @@ def unwrap(data: bytes) -> bytes:
     Raises:
         Unreadable: it is no envelope, or holds more than one object.
     """
-    if not data.startswith(KUBERNETES_MAGIC):
-        raise Unreadable("no Kubernetes protobuf envelope")
-    raw = list(messages(data[len(KUBERNETES_MAGIC) :], _UNKNOWN_RAW))
+    raw = list(messages(_content(data), _UNKNOWN_RAW))
     if len(raw) != 1:
         raise Unreadable("an envelope holds exactly one object")
     return raw[0]
+
+
+def kind(data: bytes) -> str:
+    """The kind that the envelope names; empty when it names none.
+
+    Raises:
+        Unreadable: it is no envelope.
+    """
+    types = list(messages(_content(data), _UNKNOWN_TYPE))
+    kinds = [kind for item in types for kind in messages(item, _TYPE_KIND)]
+    return kinds[-1].decode() if kinds else ""
+
+
+def _content(data: bytes) -> bytes:
+    if not data.startswith(KUBERNETES_MAGIC):
+        raise Unreadable("no Kubernetes protobuf envelope")
+    return data[len(KUBERNETES_MAGIC) :]
 
 
 def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:

@@ -19,11 +19,15 @@ _REASONS: Final = {
     400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
+    404: "NotFound",
     405: "MethodNotAllowed",
+    406: "NotAcceptable",
     408: "Timeout",
     410: "Expired",
     413: "RequestEntityTooLarge",
+    415: "UnsupportedMediaType",
     417: "BadRequest",
+    422: "Invalid",
     429: "TooManyRequests",
     431: "BadRequest",
     501: "BadRequest",
@@ -67,6 +71,14 @@ class Refusal:
         if details:
             status["details"] = details
         return msgspec.json.encode(status)
+
+
+class Refused(Exception):
+    """The request ends here, with an answer of our own."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 def forbidden(decision: Decision, info: RequestInfo) -> Refusal:
