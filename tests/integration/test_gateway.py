@@ -55,6 +55,7 @@ class Site:
     second: str
     other: str
     token: str
+    group: str
 
     @property
     def service_account(self) -> str:
@@ -69,6 +70,10 @@ def site(cluster: TestCluster) -> Iterator[Site]:
     for namespace in (team, second, other):
         cluster.kubectl("wait", "serviceaccount/default", "-n", namespace, "--for=create", "--timeout=30s")
         apply(cluster, pod("web", namespace), configmap("settings", namespace), secret("password", namespace))
+    group = f"g{mark}.example.com"
+    apply(cluster, widgets(group))
+    cluster.kubectl("wait", f"crd/widgets.{group}", "--for=condition=Established", "--timeout=30s")
+    apply(cluster, *(widget(name, namespace, group) for namespace in (team, second, other) for name in ("one", "two")))
     for namespace in (team, second, other):
         cluster.kubectl("wait", "pod/web", "-n", namespace, "--for=condition=Ready", "--timeout=30s")
     yield Site(
@@ -78,10 +83,12 @@ def site(cluster: TestCluster) -> Iterator[Site]:
         second=second,
         other=other,
         token=cluster.service_account_token(own, "gateway"),
+        group=group,
     )
     if os.environ.get("K8S_SKIP_CLEANUP") != "true":
         cluster.kubectl("delete", "namespace", own, team, second, other, "--wait=false")
         cluster.kubectl("delete", "clusterrole,clusterrolebinding", f"gateway-{mark}")
+        cluster.kubectl("delete", "crd", f"widgets.{group}", "--wait=false")
 
 
 def apply(cluster: TestCluster, *objects: dict[str, Any]) -> None:
@@ -143,6 +150,27 @@ def secret(name: str, namespace: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"a": "hidden"}}
 
 
+def widgets(group: str) -> dict[str, Any]:
+    """A custom resource without a schema of its own."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+def widget(name: str, namespace: str, group: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": metadata, "spec": {"metadata": metadata}}
+
+
 def deployer(site: Site) -> dict[str, Any]:
     """A policy for the two namespaces of a team: everything but what is sensitive, and exec by name."""
     namespaces = [site.team, site.second]
@@ -156,7 +184,7 @@ def deployer(site: Site) -> dict[str, Any]:
                 {
                     "name": "deploy",
                     "namespaces": namespaces,
-                    "apiGroups": ["", "apps"],
+                    "apiGroups": ["", "apps", site.group],
                     "resources": ["*"],
                     "verbs": ["*"],
                     **PRIVILEGES,
@@ -341,6 +369,20 @@ async def test_namespaces_are_listed_as_far_as_the_policy_names_them(rig: Rig) -
     got = await rig.kubectl("get", "namespaces", "-o", "name")
     assert (got.code, got.stderr) == (0, "")
     assert got.stdout.split() == sorted([f"namespace/{rig.site.team}", f"namespace/{rig.site.second}"])
+
+
+@pytest.mark.parametrize("chunk", ["500", "1"], ids=["at once", "one by one"])
+async def test_custom_resources_whose_lists_begin_with_the_items_are_cut_as_well(rig: Rig, chunk: str) -> None:
+    site = rig.site
+    got = await rig.kubectl("get", f"widgets.{site.group}", "-A", "-o", "json", f"--chunk-size={chunk}")
+    assert (got.code, got.stderr) == (0, "")
+    found = [(item["metadata"]["namespace"], item["metadata"]["name"]) for item in json.loads(got.stdout)["items"]]
+    assert sorted(found) == sorted(
+        (namespace, name) for namespace in (site.team, site.second) for name in ("one", "two")
+    )
+    raw = await rig.kubectl("get", "--raw", f"/apis/{site.group}/v1/widgets")
+    assert list(json.loads(raw.stdout)) == ["apiVersion", "items", "kind", "metadata"]
+    assert len(json.loads(raw.stdout)["items"]) == 4
 
 
 async def test_paging_through_a_filtered_list_finds_everything(rig: Rig) -> None:
