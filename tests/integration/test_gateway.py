@@ -637,3 +637,21 @@ async def test_a_review_in_json_is_answered_as_one_in_protobuf(rig: Rig) -> None
     assert json.loads(got.stdout)["status"]["allowed"] is False
     invalid = await rig.kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps({**review, "spec": {}}))
     assert "exactly one of" in invalid.stderr
+
+
+async def test_kubectl_waits_when_its_client_has_too_much_under_way(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.kubectl("get", "pods")  # discovery is cached now
+    monkeypatch.setattr("k8s_mcp_server.gateway.exchange.MOST_REQUESTS_OF_A_CLIENT", 1)
+    watch = await rig.start("get", "pods", "--watch-only")
+    try:
+        async with asyncio.timeout(KUBECTL_SECONDS):
+            await eventually(lambda: "watch=true" in watching(rig))
+            getting = await rig.start("get", "pods", "-o", "name")
+            await eventually(lambda: any(line["reason"] == "TooManyRequests" for line in rig.requests()))
+            watch.kill()
+            stdout, stderr = await getting.communicate()
+    finally:
+        if watch.returncode is None:
+            watch.kill()
+        await watch.communicate()
+    assert (getting.returncode, stdout.decode(), stderr.decode()) == (0, "pod/web\n", "")

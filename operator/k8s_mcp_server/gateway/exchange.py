@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 MOST_CONNECTIONS_OF_A_COMMAND: Final = 64
+MOST_REQUESTS_OF_A_CLIENT: Final = 256  # at once, watches included; istioctl analyze alone opens some forty
+_RETRY_SECONDS: Final = 1
 _NOBODY: Final = Client(username="")
 _LONGEST_RECORDED_TARGET: Final = 512
 
@@ -131,13 +133,19 @@ class Exchange:
             raise Refused(Refusal(code=401, message=self._decision.message))
         if bound is None and len(session.connections) >= MOST_CONNECTIONS_OF_A_COMMAND:
             self._connection.close_after_response = True
-            self._decision = malformed("The command has too many connections open.")
-            raise Refused(Refusal(code=429, message=self._decision.message))
+            raise self._too_many("The command has too many connections open.")
         self._connection.session = session
         session.connections.add(self._connection)
-        session.in_flight.add(self)
         self._session = session
+        if self._services.sessions.in_flight_of(session.client) >= MOST_REQUESTS_OF_A_CLIENT:
+            raise self._too_many("Your commands have too many requests under way.")
+        session.in_flight.add(self)
         return session
+
+    def _too_many(self, message: str) -> Refused:
+        """client-go waits as long as the answer says, and tries again (k8s.io/client-go/rest/with_retry.go)."""
+        self._decision = Decision(verdict=Verdict.DENY, reason=Reason.TOO_MANY_REQUESTS, message=message)
+        return Refused(Refusal(code=429, message=message, retry_after=_RETRY_SECONDS))
 
     def _understand(self) -> tuple[Target, RequestInfo]:
         try:

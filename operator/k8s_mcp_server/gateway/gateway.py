@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.exchange import Exchange, Services, malformed
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 MOST_CONNECTIONS: Final = 1024
+MOST_UNAUTHENTICATED: Final = 128
 
 
 class Gateway:
@@ -67,6 +70,7 @@ class Gateway:
         )
         self._limits = front_limits or FrontLimits()
         self._connections: set[FrontConnection] = set()
+        self._newest: deque[FrontConnection] = deque()  # among them all that have not shown a token yet
         self._server: asyncio.Server | None = None
         self._port = 0
         self._ca_pem = ""
@@ -161,9 +165,16 @@ class Gateway:
 
     def _opened(self, connection: FrontConnection) -> bool:
         self._connections.add(connection)
+        self._newest.append(connection)
+        while len(self._newest) > MOST_UNAUTHENTICATED:
+            oldest = self._newest.popleft()
+            if oldest.session is None:  # a command shows its token at once
+                oldest.abort()
         return len(self._connections) <= MOST_CONNECTIONS
 
     def _closed(self, connection: FrontConnection) -> None:
         self._connections.discard(connection)
+        with contextlib.suppress(ValueError):  # not among the newest any more
+            self._newest.remove(connection)
         if connection.session is not None:
             connection.session.connections.discard(connection)

@@ -103,8 +103,10 @@ class ResponseWriter:
 
     def refuse(self, refusal: Refusal, *, audit_id: str = "") -> None:
         """Send a refusal."""
-        challenge = [("www-authenticate", "Bearer")] if refusal.code == HTTPStatus.UNAUTHORIZED else []
-        self.answer(refusal.code, refusal.body(), audit_id=audit_id, more=challenge)
+        more = [("www-authenticate", "Bearer")] if refusal.code == HTTPStatus.UNAUTHORIZED else []
+        if refusal.retry_after:
+            more.append(("retry-after", str(refusal.retry_after)))
+        self.answer(refusal.code, refusal.body(), audit_id=audit_id, more=more)
 
     def answer(self, status: int, body: bytes, *, audit_id: str = "", more: Iterable[tuple[str, str]] = ()) -> None:
         """Send a whole answer of our own, in JSON."""

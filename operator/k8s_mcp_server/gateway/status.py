@@ -47,12 +47,14 @@ class Refusal:
         message: for people and agents.
         causes: ``(reason, message)`` pairs for ``details.causes``.
         details: further fields of ``details``, such as ``name`` and ``kind``.
+        retry_after: seconds after which it is worth to ask again; 0 where it is not.
     """
 
     code: int
     message: str
     causes: tuple[tuple[str, str], ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+    retry_after: int = 0
 
     def body(self) -> bytes:
         """The ``Status`` object as JSON."""
@@ -68,6 +70,8 @@ class Refusal:
         details: dict[str, Any] = {key: value for key, value in self.details if value}
         if self.causes:
             details["causes"] = [{"reason": reason, "message": text} for reason, text in self.causes]
+        if self.retry_after:
+            details["retryAfterSeconds"] = self.retry_after
         if details:
             status["details"] = details
         return msgspec.json.encode(status)
