@@ -1,4 +1,4 @@
-"""`python -m bench [--rounds N] [--only decisions|commands]`: a table for people, JSON for machines."""
+"""`python -m bench [--rounds N] [--only decisions|gateway|commands]`: a table for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import commands, decisions
+from bench import commands, decisions, gateway
 from devtools.cluster import KwokCluster
 from devtools.demo.teams import tokens
 from devtools.installed import InstalledService, install
@@ -28,24 +29,26 @@ def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="commands of each kind (default %(default)s)")
-    parser.add_argument("--only", choices=("decisions", "commands"), help="one part only")
+    parser.add_argument("--only", choices=tuple(_PARTS), help="one part only")
     arguments = parser.parse_args()
     os.chdir(Path(__file__).resolve().parents[1])
-    rows: list[dict[str, Any]] = []
-    if arguments.only != "commands":
-        rows += _decisions()
-    if arguments.only != "decisions":
-        rows += _commands(arguments.rounds)
+    parts = [arguments.only] if arguments.only else list(_PARTS)
+    rows = [row for part in parts for row in _PARTS[part](arguments.rounds)]
     _show(rows)
     _save(rows)
 
 
-def _decisions() -> list[dict[str, Any]]:
+def _decisions(_: int) -> list[dict[str, Any]]:
     samples = decisions.measure()
     base = samples[0].quantile(0.5)
     return [
         {**item.summary(), "ratio": round(item.quantile(0.5) / base, 2), "beside": samples[0].name} for item in samples
     ]
+
+
+def _gateway(rounds: int) -> list[dict[str, Any]]:
+    with KwokCluster.start(nodes=1, binaries=ensure_tools()) as cluster:
+        return gateway.measure(cluster, rounds=rounds)
 
 
 def _commands(rounds: int) -> list[dict[str, Any]]:
@@ -72,6 +75,13 @@ def _commands(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
+_PARTS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
+    "decisions": _decisions,
+    "gateway": _gateway,
+    "commands": _commands,
+}
+
+
 def _lift_the_rate(cluster: KwokCluster) -> None:
     settings = json.dumps({"data": {"config.yaml": "commands_per_minute: 100000\n"}})
     patch = ("--type=merge", f"--patch={settings}")
@@ -84,13 +94,19 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    table = Table("what", "p50", "p99", "ratio", "beside")
+    table = Table("what", "p50", "p99", "ratio", "added", "beside")
     for row in rows:
         if "bytes" in row:
-            table.add_row(row["name"], f"{row['bytes'] / 2**20:.0f} MiB", "", "", "")
+            table.add_row(row["name"], f"{row['bytes'] / 2**20:.0f} MiB", "", "", "", "")
         else:
-            table.add_row(row["name"], _time(row["p50_ms"]), _time(row["p99_ms"]), f"{row['ratio']:.2f}", row["beside"])
+            times = (_time(row["p50_ms"]), _time(row["p99_ms"]))
+            table.add_row(row["name"], *times, f"{row['ratio']:.2f}", _added(row), row["beside"])
     Console().print(table)
+
+
+def _added(row: dict[str, Any]) -> str:
+    per_mb = f", {row['added_ms_per_mb']:.1f} ms/MB" if "added_ms_per_mb" in row else ""
+    return f"{row['added_ms']:.2f} ms{per_mb}" if "added_ms" in row else ""
 
 
 def _time(milliseconds: float) -> str:

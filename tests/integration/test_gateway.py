@@ -55,6 +55,7 @@ class Site:
     second: str
     other: str
     token: str
+    group: str
 
     @property
     def service_account(self) -> str:
@@ -69,6 +70,10 @@ def site(cluster: TestCluster) -> Iterator[Site]:
     for namespace in (team, second, other):
         cluster.kubectl("wait", "serviceaccount/default", "-n", namespace, "--for=create", "--timeout=30s")
         apply(cluster, pod("web", namespace), configmap("settings", namespace), secret("password", namespace))
+    group = f"g{mark}.example.com"
+    apply(cluster, widgets(group))
+    cluster.kubectl("wait", f"crd/widgets.{group}", "--for=condition=Established", "--timeout=30s")
+    apply(cluster, *(widget(name, namespace, group) for namespace in (team, second, other) for name in ("one", "two")))
     for namespace in (team, second, other):
         cluster.kubectl("wait", "pod/web", "-n", namespace, "--for=condition=Ready", "--timeout=30s")
     yield Site(
@@ -78,10 +83,12 @@ def site(cluster: TestCluster) -> Iterator[Site]:
         second=second,
         other=other,
         token=cluster.service_account_token(own, "gateway"),
+        group=group,
     )
     if os.environ.get("K8S_SKIP_CLEANUP") != "true":
         cluster.kubectl("delete", "namespace", own, team, second, other, "--wait=false")
         cluster.kubectl("delete", "clusterrole,clusterrolebinding", f"gateway-{mark}")
+        cluster.kubectl("delete", "crd", f"widgets.{group}", "--wait=false")
 
 
 def apply(cluster: TestCluster, *objects: dict[str, Any]) -> None:
@@ -143,6 +150,27 @@ def secret(name: str, namespace: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"a": "hidden"}}
 
 
+def widgets(group: str) -> dict[str, Any]:
+    """A custom resource without a schema of its own."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+def widget(name: str, namespace: str, group: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": metadata, "spec": {"metadata": metadata}}
+
+
 def deployer(site: Site) -> dict[str, Any]:
     """A policy for the two namespaces of a team: everything but what is sensitive, and exec by name."""
     namespaces = [site.team, site.second]
@@ -156,7 +184,7 @@ def deployer(site: Site) -> dict[str, Any]:
                 {
                     "name": "deploy",
                     "namespaces": namespaces,
-                    "apiGroups": ["", "apps"],
+                    "apiGroups": ["", "apps", site.group],
                     "resources": ["*"],
                     "verbs": ["*"],
                     **PRIVILEGES,
@@ -341,6 +369,20 @@ async def test_namespaces_are_listed_as_far_as_the_policy_names_them(rig: Rig) -
     got = await rig.kubectl("get", "namespaces", "-o", "name")
     assert (got.code, got.stderr) == (0, "")
     assert got.stdout.split() == sorted([f"namespace/{rig.site.team}", f"namespace/{rig.site.second}"])
+
+
+@pytest.mark.parametrize("chunk", ["500", "1"], ids=["at once", "one by one"])
+async def test_custom_resources_whose_lists_begin_with_the_items_are_cut_as_well(rig: Rig, chunk: str) -> None:
+    site = rig.site
+    got = await rig.kubectl("get", f"widgets.{site.group}", "-A", "-o", "json", f"--chunk-size={chunk}")
+    assert (got.code, got.stderr) == (0, "")
+    found = [(item["metadata"]["namespace"], item["metadata"]["name"]) for item in json.loads(got.stdout)["items"]]
+    assert sorted(found) == sorted(
+        (namespace, name) for namespace in (site.team, site.second) for name in ("one", "two")
+    )
+    raw = await rig.kubectl("get", "--raw", f"/apis/{site.group}/v1/widgets")
+    assert list(json.loads(raw.stdout)) == ["apiVersion", "items", "kind", "metadata"]
+    assert len(json.loads(raw.stdout)["items"]) == 4
 
 
 async def test_a_filtered_list_comes_whole_whatever_the_page_size(rig: Rig) -> None:
@@ -591,3 +633,81 @@ async def test_a_raw_get_is_answered_like_the_api_server_does(rig: Rig) -> None:
         answer = await client.response()
     direct = rig.site.cluster.kubectl("get", "--raw", "/version").stdout
     assert json.loads(answer.body) == json.loads(direct)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        pytest.param(("get", "pods"), "yes", id="allowed"),
+        pytest.param(("list", "pods", "-A"), "yes", id="allowed, cut"),
+        pytest.param(("get", "pods", "-A"), "no - no policy gives this in all namespaces at once", id="everywhere"),
+        pytest.param(("get", "pods", "-n", "{other}"), "no - ", id="another namespace"),
+        pytest.param(("get", "secrets"), "no - ", id="sensitive"),
+        pytest.param(("create", "pods", "--subresource=exec"), "yes", id="exec"),
+        pytest.param(("patch", "deployments", "--subresource=scale"), "yes", id="scale"),
+        pytest.param(("list", "nodes"), "no - ", id="cluster-scoped"),
+        pytest.param(("get", "namespaces/{team}"), "yes", id="one's namespace"),
+        pytest.param(("get", "namespaces/{other}"), "no - ", id="another's namespace"),
+        pytest.param(("*", "*"), "no - no policy gives everything", id="everything"),
+        pytest.param(("*", "secrets"), "no - ", id="every verb on what is sensitive"),
+        pytest.param(("impersonate", "serviceaccounts"), "no - ", id="impersonate"),
+        pytest.param(("get", "/version"), "yes", id="discovery"),
+        pytest.param(("get", "/metrics"), "no - ", id="metrics"),
+        pytest.param(("use", "pods"), "no - the policy allows it, but this service itself may not", id="not our right"),
+    ],
+)
+async def test_can_i_is_answered_for_the_client(rig: Rig, question: tuple[str, ...], answer: str) -> None:
+    asked = [item.format(team=rig.site.team, other=rig.site.other) for item in question]
+    got = await rig.kubectl("auth", "can-i", *asked)
+    assert (got.code, got.stdout.startswith(answer)) == (0 if answer == "yes" else 1, True), got
+    assert rig.session.requests_denied == 0
+
+
+async def test_can_i_list_shows_what_the_policy_allows(rig: Rig) -> None:
+    got = await rig.kubectl("auth", "can-i", "--list", "--no-headers")
+    assert (got.code, got.stderr) == (0, "")
+    lines = {line.split()[0]: line for line in got.stdout.splitlines() if not line.startswith(" ")}
+    assert lines["pods"].split("[")[-1] == "get list watch create update patch delete deletecollection]"
+    assert lines["pods/exec"].endswith("[get create]")
+    assert lines["deployments.apps/scale"].endswith("[get update patch]")
+    assert lines["secrets"].endswith("[create update]")  # what cannot show one
+    assert not {"nodes", "jobs.batch"} & lines.keys()
+    elsewhere = await rig.kubectl("auth", "can-i", "--list", "--no-headers", "-n", rig.site.other)
+    assert "pods" not in elsewhere.stdout
+
+
+async def test_whoami_names_the_client(rig: Rig) -> None:
+    got = await rig.kubectl("auth", "whoami", "-o", "json")
+    assert (got.code, got.stderr) == (0, "")
+    assert json.loads(got.stdout)["status"]["userInfo"] == {"username": AGENT.username}
+
+
+async def test_a_review_in_json_is_answered_as_one_in_protobuf(rig: Rig) -> None:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"namespace": rig.site.other, "verb": "get", "resource": "pods"}},
+    }
+    got = await rig.kubectl("create", "--validate=false", "-f", "-", "-o", "json", stdin=json.dumps(review))
+    assert (got.code, got.stderr) == (0, ""), got
+    assert json.loads(got.stdout)["status"]["allowed"] is False
+    invalid = await rig.kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps({**review, "spec": {}}))
+    assert "exactly one of" in invalid.stderr
+
+
+async def test_kubectl_waits_when_its_client_has_too_much_under_way(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.kubectl("get", "pods")  # discovery is cached now
+    monkeypatch.setattr("k8s_mcp_server.gateway.exchange.MOST_REQUESTS_OF_A_CLIENT", 1)
+    watch = await rig.start("get", "pods", "--watch-only")
+    try:
+        async with asyncio.timeout(KUBECTL_SECONDS):
+            await eventually(lambda: "watch=true" in watching(rig))
+            getting = await rig.start("get", "pods", "-o", "name")
+            await eventually(lambda: any(line["reason"] == "TooManyRequests" for line in rig.requests()))
+            watch.kill()
+            stdout, stderr = await getting.communicate()
+    finally:
+        if watch.returncode is None:
+            watch.kill()
+        await watch.communicate()
+    assert (getting.returncode, stdout.decode(), stderr.decode()) == (0, "pod/web\n", "")

@@ -11,10 +11,13 @@ from typing import Any
 from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.gateway.session import CommandSession
+from k8s_mcp_server.policy.catalog import Catalog, Scope
+from k8s_mcp_server.policy.decide import DecisionContext
 from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, RuleRef, Verdict
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.snapshot import Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit, RequestRecord
 from k8s_mcp_server.telemetry.metrics import Metrics
@@ -57,6 +60,22 @@ class FakeAuthorizer(Authorizer):
         self.environment = Environment()
         self.rule: Callable[[RequestInfo], Decision] = lambda _: allow()
         self.asked: list[tuple[RequestInfo, ...]] = []
+        self.catalog = Catalog()
+        self.snapshot = Snapshot.empty()
+
+    async def scope_of(self, *, group: str, resource: str) -> Scope | None:
+        return self.catalog.scope_of(group=group, resource=resource)
+
+    def context(self, *, client: Client, tool: Tool) -> DecisionContext:
+        return DecisionContext(
+            client=client,
+            tool=tool,
+            snapshot=self.snapshot,
+            catalog=self.catalog,
+            environment=self.environment,
+            now=datetime.now(UTC),
+            snapshot_age=0.0,
+        )
 
     async def authorize(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
         self.asked.append(tuple(requests))

@@ -105,6 +105,9 @@ def _resource(group: str, item: Mapping[str, Any]) -> ApiResource:
         scope=Scope(item["scope"]),
         short_names=tuple(item.get("shortNames") or ()),
         verbs=frozenset(item.get("verbs") or ()),
+        subresources=tuple(
+            (part["subresource"], frozenset(part.get("verbs") or ())) for part in item.get("subresources") or ()
+        ),
     )
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.filters.errors import Unfilterable
-from k8s_mcp_server.gateway.filters.lists import filter_list
+from k8s_mcp_server.gateway.filters.lists import ListFilter
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from k8s_mcp_server.gateway.filters.watches import WatchFilter
     from k8s_mcp_server.gateway.response import ResponseWriter
     from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamConnection
     from k8s_mcp_server.policy.decision import ListCut
 
-_MIB: Final = 1024 * 1024
-LARGEST_FILTERED_LIST: Final = 64 * _MIB
+_PART: Final = 64 * 1024  # of a list, cut at a time: less than a millisecond, some when no guess helps (lists.py)
+_HELD: Final = 256 * 1024  # of the cut list, before its head leaves: what fails until then fails with a reason
 
 
 async def relay(upstream: UpstreamConnection, response: ResponseHead, writer: ResponseWriter) -> None:
@@ -40,25 +43,37 @@ async def relay_list(
     *,
     cut: ListCut,
 ) -> None:
-    """Pass on what is left of a list.
+    """Pass on what is left of a list, at the client's pace and without ever holding all of it.
 
     Raises:
-        Unfilterable: the answer is no list that can be cut; nothing was passed on.
+        Unfilterable: the answer is no list that can be cut; what was passed on before may be seen.
     """
     if response.status >= HTTPStatus.BAD_REQUEST:
         await relay(upstream, response, writer)
         return
     _check_is_plain_json(response)
-    parts, size = [], 0
-    while data := await upstream.body.read():
-        parts.append(data)
-        size += len(data)
-        if size > LARGEST_FILTERED_LIST:
-            raise Unfilterable(f"the list is larger than {LARGEST_FILTERED_LIST // _MIB} MiB")
-    body = filter_list(b"".join(parts), cut)
-    writer.start(response.status, response.headers.without("etag"), length=len(body))
-    await writer.write(body)
+    headers = response.headers.without("etag")
+    held = b""
+    async for part in _cut_parts(upstream, ListFilter(cut)):
+        held += part
+        if len(held) >= _HELD:
+            if not writer.started:
+                writer.start(response.status, headers, length=None)
+            await writer.write(held)
+            held = b""
+    if not writer.started:
+        writer.start(response.status, headers, length=len(held))
+    await writer.write(held)
     writer.end()
+
+
+async def _cut_parts(upstream: UpstreamConnection, cutter: ListFilter) -> AsyncIterator[bytes]:
+    """What is left of the list, part by part; others get the event loop in between."""
+    while data := await upstream.body.read():
+        for start in range(0, len(data), _PART):
+            yield cutter.feed(data[start : start + _PART])
+            await asyncio.sleep(0)
+    yield cutter.finish()
 
 
 async def relay_watch(

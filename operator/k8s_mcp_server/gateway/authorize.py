@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from k8s_mcp_server.policy.catalog import Catalog
+    from k8s_mcp_server.policy.catalog import Catalog, Scope
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
@@ -76,25 +76,41 @@ class Authorizer:
         decision = self.decide(requests, client=client, tool=tool)
         if decision.reason is not Reason.UNKNOWN_RESOURCE:
             return decision
+        if not await self._refresh():
+            return decision
+        return self.decide(requests, client=client, tool=tool)
+
+    async def _refresh(self) -> bool:
         try:
             await self._discovery.refresh()
         except K8sMcpError as error:
             _log.warning("discovery could not be refreshed: %s", error)
-            return decision
-        return self.decide(requests, client=client, tool=tool)
+            return False
+        return True
+
+    async def scope_of(self, *, group: str, resource: str) -> Scope | None:
+        """The scope of a resource, looked up once more when it is not known; None when it stays unknown."""
+        scope = self._discovery.catalog.scope_of(group=group, resource=resource)
+        if scope is None:
+            await self._refresh()
+        return scope or self._discovery.catalog.scope_of(group=group, resource=resource)
+
+    def context(self, *, client: Client, tool: Tool) -> DecisionContext:
+        """What decisions for the client are made from now."""
+        return DecisionContext(
+            client=client,
+            tool=tool,
+            snapshot=self._store.snapshot,
+            catalog=self._discovery.catalog,
+            environment=self.environment,
+            now=self._clock(),
+            snapshot_age=self._store.age(),
+        )
 
     def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
         """As ``authorize``, from what is known already; for requests that are decided again while they run."""
         try:
-            context = DecisionContext(
-                client=client,
-                tool=tool,
-                snapshot=self._store.snapshot,
-                catalog=self._discovery.catalog,
-                environment=self.environment,
-                now=self._clock(),
-                snapshot_age=self._store.age(),
-            )
+            context = self.context(client=client, tool=tool)
             return _combined([decide(request, context) for request in requests])
         except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
             _log.exception("a request could not be decided")

@@ -14,11 +14,13 @@ from k8s_mcp_server.gateway.permissions import required_requests
 from k8s_mcp_server.gateway.recorded import recorded_target
 from k8s_mcp_server.gateway.requestinfo import UnresolvableRequest, request_info
 from k8s_mcp_server.gateway.response import ResponseWriter
-from k8s_mcp_server.gateway.status import Refusal, forbidden
+from k8s_mcp_server.gateway.reviews.answer import Review, SelfReviews
+from k8s_mcp_server.gateway.status import Refusal, Refused, forbidden
 from k8s_mcp_server.gateway.target import Target, TargetRefused, parse_target
 from k8s_mcp_server.gateway.tokenrequest import is_token_request, read_audiences
 from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, Verdict
 from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.policy.sensitive import is_review_about_oneself
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 MOST_CONNECTIONS_OF_A_COMMAND: Final = 64
+MOST_REQUESTS_OF_A_CLIENT: Final = 256  # at once, watches included; istioctl analyze alone opens some forty
+_RETRY_SECONDS: Final = 1
 _NOBODY: Final = Client(username="")
 
 
@@ -44,17 +48,10 @@ class Services:
     sessions: Sessions
     authorizer: Authorizer
     forwarder: Forwarder
+    reviews: SelfReviews
     metrics: Metrics
     audit: AuditLog
     service_account: str
-
-
-class _Refused(Exception):
-    """The request ends here with an answer of our own."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,8 +98,11 @@ class Exchange:
             session = self._authenticate()
             target, info = self._understand()
             info = await self._decide(session, info)
-            await self._forward(session, target, info)
-        except _Refused as refused:
+            if is_review_about_oneself(info):
+                await self._answer_review(session, target, info)
+            else:
+                await self._forward(session, target, info)
+        except Refused as refused:
             self._refuse(refused.refusal)
         except HeadRefused as error:  # the body, read while the request was being served
             self._decision = malformed(error.message)
@@ -129,16 +129,22 @@ class Exchange:
         if session is None or (bound is not None and bound is not session):
             self._connection.close_after_response = True
             self._decision = malformed("The token is not that of a running command.")
-            raise _Refused(Refusal(code=401, message=self._decision.message))
+            raise Refused(Refusal(code=401, message=self._decision.message))
         if bound is None and len(session.connections) >= MOST_CONNECTIONS_OF_A_COMMAND:
             self._connection.close_after_response = True
-            self._decision = malformed("The command has too many connections open.")
-            raise _Refused(Refusal(code=429, message=self._decision.message))
+            raise self._too_many("The command has too many connections open.")
         self._connection.session = session
         session.connections.add(self._connection)
-        session.in_flight.add(self)
         self._session = session
+        if self._services.sessions.in_flight_of(session.client) >= MOST_REQUESTS_OF_A_CLIENT:
+            raise self._too_many("Your commands have too many requests under way.")
+        session.in_flight.add(self)
         return session
+
+    def _too_many(self, message: str) -> Refused:
+        """client-go waits as long as the answer says, and tries again (k8s.io/client-go/rest/with_retry.go)."""
+        self._decision = Decision(verdict=Verdict.DENY, reason=Reason.TOO_MANY_REQUESTS, message=message)
+        return Refused(Refusal(code=429, message=message, retry_after=_RETRY_SECONDS))
 
     def _understand(self) -> tuple[Target, RequestInfo]:
         try:
@@ -146,12 +152,12 @@ class Exchange:
             info = request_info(self._head.method, target.path, target.query)
         except (TargetRefused, UnresolvableRequest) as error:
             self._deny(malformed(f"The request is refused: {error}."))
-            raise _Refused(Refusal(code=400, message=self._decision.message)) from error
+            raise Refused(Refusal(code=400, message=self._decision.message)) from error
         info = replace(info, upgrade=bool(self._head.upgrade))
         self._info = info
         if info.upgrade and not info.subresource:
             self._deny(malformed("Only a subresource's connection can be upgraded."))
-            raise _Refused(Refusal(code=400, message=self._decision.message))
+            raise Refused(Refusal(code=400, message=self._decision.message))
         return target, info
 
     async def _decide(self, session: CommandSession, info: RequestInfo) -> RequestInfo:
@@ -163,7 +169,7 @@ class Exchange:
         decision = await self._services.authorizer.authorize(required, client=session.client, tool=session.tool)
         if not decision.allowed:
             self._deny(decision)
-            raise _Refused(forbidden(decision, info))
+            raise Refused(forbidden(decision, info))
         self._required, self._decision = required, decision
         session.count(decision)
         return info
@@ -172,21 +178,36 @@ class Exchange:
         if self._decision.cut is not None:
             self._cut = _CurrentCut(newest=self._decision.cut)
         elif self._decision.verdict is Verdict.FILTERED:
-            raise _Refused(Refusal(code=502, message="The answer cannot be cut to what you may see."))
+            raise Refused(Refusal(code=502, message="The answer cannot be cut to what you may see."))
         request = DecidedRequest(
             head=self._head,
             target=target,
             info=info,
             body=self._body if self._head.has_body else None,
-            attribution=Attribution(
-                service_account=self._services.service_account,
-                client=session.client.username,
-                command_id=session.command_id,
-                audit_id=self._audit_id,
-            ),
+            attribution=self._attribution(session),
             cut=self._cut,
         )
         await self._services.forwarder.forward(request, writer=self._writer, connection=self._connection)
+
+    async def _answer_review(self, session: CommandSession, target: Target, info: RequestInfo) -> None:
+        review = Review(
+            head=self._head,
+            target=target,
+            info=info,
+            body=await self._whole_body(),
+            client=session.client,
+            tool=session.tool,
+            attribution=self._attribution(session),
+        )
+        await self._services.reviews.answer(review, self._writer)
+
+    def _attribution(self, session: CommandSession) -> Attribution:
+        return Attribution(
+            service_account=self._services.service_account,
+            client=session.client.username,
+            command_id=session.command_id,
+            audit_id=self._audit_id,
+        )
 
     async def _whole_body(self) -> bytes:
         """The body, read ahead of its forwarding; the front limits its size."""

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 _SWITCHING_PROTOCOLS: Final = 101
-_FAILURES: Final = (Unavailable, UpstreamBroken, UpstreamSlow, CredentialsRefused, Unfilterable)
+_JSON: Final = "application/json"
+_LARGEST_ANSWER: Final = 8 * 1024 * 1024
+FAILURES: Final = (Unavailable, UpstreamBroken, UpstreamSlow, CredentialsRefused, Unfilterable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,14 @@ class DecidedRequest:
     body: ByteStream | None
     attribution: Attribution
     cut: ListCut | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeAnswer:
+    """An answer that was read to its end."""
+
+    status: int
+    body: bytes
 
 
 class Forwarder:
@@ -85,11 +95,40 @@ class Forwarder:
             return
         try:
             await self._forward(request, writer=writer, connection=connection)
-        except _FAILURES as error:
+        except FAILURES as error:
             if writer.started:
                 connection.abort()
             else:
-                writer.refuse(_failure(error, request), audit_id=request.attribution.audit_id)
+                writer.refuse(
+                    failure(error, is_read=request.head.method == "GET"), audit_id=request.attribution.audit_id
+                )
+
+    async def ask(self, head: RequestHead, *, target: Target, body: bytes, attribution: Attribution) -> WholeAnswer:
+        """Send a JSON body of our own in the place of the client's, and read the answer. The request changes nothing.
+
+        Raises:
+            Exception: one of ``FAILURES``.
+        """
+        encode = partial(
+            encode_head,
+            head,
+            target=target,
+            overrides={**json_only(head.headers), "accept": _JSON, "content-type": _JSON},
+            content_length=len(body),
+            attribution=attribution,
+            api_server=self._api_server,
+        )
+        outgoing = Outgoing(
+            head=lambda: encode() + body, body=None, chunked=False, replayable=True, may_take_long=False, own_401=True
+        )
+        upstream, response = await self._send(outgoing, method=head.method)
+        try:
+            answer = await _read_whole(upstream)
+        except BaseException:
+            upstream.abort()
+            raise
+        self._pool.release(upstream)
+        return WholeAnswer(status=response.status, body=answer)
 
     async def _forward(self, request: DecidedRequest, *, writer: ResponseWriter, connection: FrontConnection) -> None:
         target, overrides = request.target, dict[str, str]()
@@ -159,6 +198,16 @@ class Forwarder:
             await relay_list(upstream, response, writer, cut=request.cut)
 
 
+async def _read_whole(upstream: UpstreamConnection) -> bytes:
+    parts, size = [], 0
+    while data := await upstream.body.read():
+        parts.append(data)
+        size += len(data)
+        if size > _LARGEST_ANSWER:
+            raise UpstreamBroken("the API server's answer is too large")
+    return b"".join(parts)
+
+
 _NOT_KNOWN: Final = "Whether the change was made is not known: look before you repeat it."
 _EXPIRED: Final = Refusal(
     code=410,
@@ -167,7 +216,12 @@ _EXPIRED: Final = Refusal(
 )
 
 
-def _failure(error: Exception, request: DecidedRequest) -> Refusal:
+def failure(error: Exception, *, is_read: bool) -> Refusal:
+    """What the client is told about one of ``FAILURES``.
+
+    Args:
+        is_read: the request changes nothing, so that it may be repeated.
+    """
     text = str(error)
     if isinstance(error, Unavailable):
         return Refusal(code=503, message=f"Nothing was done: {text}. Try again in a moment.")
@@ -180,6 +234,5 @@ def _failure(error: Exception, request: DecidedRequest) -> Refusal:
             "namespace, or add a label or field selector.",
         )
     what = text[:1].upper() + text[1:]
-    known = request.head.method == "GET"
-    advice = "Nothing was changed; try again." if known else _NOT_KNOWN
+    advice = "Nothing was changed; try again." if is_read else _NOT_KNOWN
     return Refusal(code=504 if isinstance(error, UpstreamSlow) else 502, message=f"{what}. {advice}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.exchange import Exchange, Services, malformed
@@ -11,6 +13,7 @@ from k8s_mcp_server.gateway.forwarding import Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
 from k8s_mcp_server.gateway.pool import UpstreamLimits, UpstreamPool
 from k8s_mcp_server.gateway.response import ResponseWriter
+from k8s_mcp_server.gateway.reviews.answer import SelfReviews
 from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.gateway.status import Refusal
 from k8s_mcp_server.gateway.tls import LOOPBACK, server_context
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 MOST_CONNECTIONS: Final = 1024
+MOST_UNAUTHENTICATED: Final = 128
 
 
 class Gateway:
@@ -54,16 +58,19 @@ class Gateway:
     ) -> None:
         self._pool = UpstreamPool(api_server, limits=upstream_limits or UpstreamLimits())
         self._sessions = Sessions()
+        forwarder = Forwarder(api_server=api_server, pool=self._pool, metrics=metrics)
         self._services = Services(
             sessions=self._sessions,
             authorizer=authorizer,
-            forwarder=Forwarder(api_server=api_server, pool=self._pool, metrics=metrics),
+            forwarder=forwarder,
+            reviews=SelfReviews(authorizer=authorizer, forwarder=forwarder),
             metrics=metrics,
             audit=audit,
             service_account=service_account,
         )
         self._limits = front_limits or FrontLimits()
         self._connections: set[FrontConnection] = set()
+        self._newest: deque[FrontConnection] = deque()  # among them all that have not shown a token yet
         self._server: asyncio.Server | None = None
         self._port = 0
         self._ca_pem = ""
@@ -158,9 +165,16 @@ class Gateway:
 
     def _opened(self, connection: FrontConnection) -> bool:
         self._connections.add(connection)
+        self._newest.append(connection)
+        while len(self._newest) > MOST_UNAUTHENTICATED:
+            oldest = self._newest.popleft()
+            if oldest.session is None:  # a command shows its token at once
+                oldest.abort()
         return len(self._connections) <= MOST_CONNECTIONS
 
     def _closed(self, connection: FrontConnection) -> None:
         self._connections.discard(connection)
+        with contextlib.suppress(ValueError):  # not among the newest any more
+            self._newest.remove(connection)
         if connection.session is not None:
             connection.session.connections.discard(connection)

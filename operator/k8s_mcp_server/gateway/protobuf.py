@@ -23,6 +23,7 @@ _LARGEST_TAG: Final = (1 << 32) - 1
 _MORE: Final = 0x80
 KUBERNETES_MAGIC: Final = b"k8s\0"
 _UNKNOWN_TYPE_META: Final = 1
+_TYPE_KIND: Final = 2
 _UNKNOWN_RAW: Final = 2
 _UNKNOWN_CONTENT_ENCODING: Final = 3
 _UNKNOWN_CONTENT_TYPE: Final = 4
@@ -60,10 +61,8 @@ def unwrap(data: bytes) -> bytes:
     Raises:
         Unreadable: it is no envelope, has unknown fields, or holds not exactly one object, or one in another encoding.
     """
-    if not data.startswith(KUBERNETES_MAGIC):
-        raise Unreadable("no Kubernetes protobuf envelope")
     raw = []
-    for number, wire_type, value in _fields(data[len(KUBERNETES_MAGIC) :]):
+    for number, wire_type, value in _fields(_content(data)):
         if wire_type != _LENGTH_DELIMITED or number not in _ENVELOPE:
             raise Unreadable("an unknown field in the envelope")
         allowed = _ENVELOPE[number]
@@ -86,6 +85,23 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             raise Unreadable("a field number out of range")
         value, position = _skip(data, position, wire_type)
         yield number, wire_type, value
+
+
+def kind(data: bytes) -> str:
+    """The kind that the envelope names; empty when it names none.
+
+    Raises:
+        Unreadable: it is no envelope.
+    """
+    types = list(messages(_content(data), _UNKNOWN_TYPE_META))
+    kinds = [kind for item in types for kind in messages(item, _TYPE_KIND)]
+    return kinds[-1].decode() if kinds else ""
+
+
+def _content(data: bytes) -> bytes:
+    if not data.startswith(KUBERNETES_MAGIC):
+        raise Unreadable("no Kubernetes protobuf envelope")
+    return data[len(KUBERNETES_MAGIC) :]
 
 
 def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from k8s_mcp_server.gateway.front import FrontConnection
     from k8s_mcp_server.gateway.head import Headers
     from k8s_mcp_server.gateway.status import Refusal
@@ -100,14 +102,18 @@ class ResponseWriter:
             self._connection.write(b"0\r\n\r\n")
 
     def refuse(self, refusal: Refusal, *, audit_id: str = "") -> None:
-        """Send a whole answer of our own."""
-        body = refusal.body()
-        fields = [("content-type", "application/json"), ("cache-control", "no-store")]
+        """Send a refusal."""
+        more = [("www-authenticate", "Bearer")] if refusal.code == HTTPStatus.UNAUTHORIZED else []
+        if refusal.retry_after:
+            more.append(("retry-after", str(refusal.retry_after)))
+        self.answer(refusal.code, refusal.body(), audit_id=audit_id, more=more)
+
+    def answer(self, status: int, body: bytes, *, audit_id: str = "", more: Iterable[tuple[str, str]] = ()) -> None:
+        """Send a whole answer of our own, in JSON."""
+        fields = [("content-type", "application/json"), ("cache-control", "no-store"), *more]
         if audit_id:
             fields.append(("audit-id", audit_id))
-        if refusal.code == HTTPStatus.UNAUTHORIZED:
-            fields.append(("www-authenticate", "Bearer"))
-        self._begin(refusal.code, fields, length=len(body))
+        self._begin(status, fields, length=len(body))
         self._connection.write(self._held + body)
         self._held = b""
 

@@ -98,6 +98,10 @@ class Sessions:
         """The session of that token, or None. Looked up by digest: the time taken says nothing about any token."""
         return self._by_digest.get(_digest(token))
 
+    def in_flight_of(self, client: Client) -> int:
+        """How many requests of all of a client's commands are being served."""
+        return sum(len(session.in_flight) for session in self._by_digest.values() if session.client == client)
+
     def remove(self, session: CommandSession) -> None:
         """Make the token invalid and end everything that the command still has open."""
         self._by_digest.pop(_digest(session.token), None)

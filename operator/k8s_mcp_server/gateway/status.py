@@ -19,11 +19,15 @@ _REASONS: Final = {
     400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
+    404: "NotFound",
     405: "MethodNotAllowed",
+    406: "NotAcceptable",
     408: "Timeout",
     410: "Expired",
     413: "RequestEntityTooLarge",
+    415: "UnsupportedMediaType",
     417: "BadRequest",
+    422: "Invalid",
     429: "TooManyRequests",
     431: "BadRequest",
     501: "BadRequest",
@@ -43,12 +47,14 @@ class Refusal:
         message: for people and agents.
         causes: ``(reason, message)`` pairs for ``details.causes``.
         details: further fields of ``details``, such as ``name`` and ``kind``.
+        retry_after: seconds after which it is worth to ask again; 0 where it is not.
     """
 
     code: int
     message: str
     causes: tuple[tuple[str, str], ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+    retry_after: int = 0
 
     def body(self) -> bytes:
         """The ``Status`` object as JSON."""
@@ -64,9 +70,19 @@ class Refusal:
         details: dict[str, Any] = {key: value for key, value in self.details if value}
         if self.causes:
             details["causes"] = [{"reason": reason, "message": text} for reason, text in self.causes]
+        if self.retry_after:
+            details["retryAfterSeconds"] = self.retry_after
         if details:
             status["details"] = details
         return msgspec.json.encode(status)
+
+
+class Refused(Exception):
+    """The request ends here, with an answer of our own."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 def forbidden(decision: Decision, info: RequestInfo) -> Refusal:

@@ -19,13 +19,13 @@ from k8s_mcp_server.policy.matching import Fit, Question, deny_takes, rule_gives
 from k8s_mcp_server.policy.nearest import nearest
 from k8s_mcp_server.policy.refuse import refuse, why_inactive
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, deny_reaches
-from k8s_mcp_server.policy.sensitive import why_never
+from k8s_mcp_server.policy.sensitive import is_review_about_oneself, why_never
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
 
-__all__ = ["DecisionContext", "decide"]
+__all__ = ["DecisionContext", "allows", "decide"]
 
 Step: TypeAlias = Callable[[Case], Decision | None]
 
@@ -39,7 +39,7 @@ def decide(request: RequestInfo, context: DecisionContext) -> Decision:
     decision = _judge(case)
     if decision is not None:
         return decision
-    return refuse(case, nearest=nearest(case, allows=partial(_allows, context=context)))
+    return refuse(case, nearest=nearest(case, allows=partial(allows, context=context)))
 
 
 def _judge(case: Case) -> Decision | None:
@@ -51,7 +51,8 @@ def _judge(case: Case) -> Decision | None:
     return None
 
 
-def _allows(request: RequestInfo, *, context: DecisionContext) -> bool:
+def allows(request: RequestInfo, *, context: DecisionContext) -> bool:
+    """As ``decide``, without the words: for those who ask about many requests."""
     decision = _judge(Case.of(request, context))
     return decision is not None and decision.allowed
 
@@ -151,6 +152,12 @@ def _allow_discovery(case: Case) -> Decision | None:
     if request.path not in _DISCOVERY_PATHS and not request.path.startswith(_DISCOVERY_PREFIXES):
         return None
     return allow(None, reason=Reason.ALWAYS_ALLOWED, message="Everyone with a policy may read this.")
+
+
+def _allow_own_review(case: Case) -> Decision | None:
+    if not is_review_about_oneself(case.request):
+        return None
+    return allow(None, reason=Reason.ALWAYS_ALLOWED, message="Everyone with a policy may ask about itself.")
 
 
 def _allow_path(case: Case) -> Decision | None:
@@ -255,6 +262,7 @@ _STEPS: tuple[Step, ...] = (
     _check_denies,
     _check_active,
     _allow_discovery,
+    _allow_own_review,
     _allow_path,
     _allow_namespace_list,
     _allow_by_rules,

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     PRIVILEGED_WORKLOAD = "PrivilegedWorkload"
     SNAPSHOT_STALE = "SnapshotStale"
     MALFORMED_REQUEST = "MalformedRequest"
+    TOO_MANY_REQUESTS = "TooManyRequests"  # of this client at once
     ERROR = "Error"
 
 

@@ -95,7 +95,7 @@ REVIEWS_ABOUT_OTHERS = frozenset(
     }
 )
 
-# The API server would answer these for this server's own account, not for the client.
+# The API server would answer these for this server's own account: the gateway answers them for the client.
 REVIEWS_ABOUT_ONESELF = frozenset(
     {
         ("authentication.k8s.io", "selfsubjectreviews"),
@@ -167,6 +167,12 @@ def enforces_pod_security(labels: Mapping[str, str]) -> bool:
     return labels.get(POD_SECURITY_LABEL) in POD_SECURITY_ENFORCED
 
 
+def is_review_about_oneself(request: RequestInfo) -> bool:
+    """Whether the client asks what it is or may do; such a request is answered, never forwarded as it is."""
+    kind = (request.api_group, request.resource)
+    return kind in REVIEWS_ABOUT_ONESELF and request.verb == "create" and not (request.subresource or request.name)
+
+
 def why_never(request: RequestInfo, environment: Environment) -> str:
     """Why nobody gets this resource request; empty when a policy may give it."""
     kind = (request.api_group, request.resource)
@@ -174,8 +180,8 @@ def why_never(request: RequestInfo, environment: Environment) -> str:
         return "impersonation is never allowed"
     if kind in REVIEWS_ABOUT_OTHERS:
         return "reviews about other identities are never allowed"
-    if kind in REVIEWS_ABOUT_ONESELF:
-        return "the API server would answer for this service, not for you; call the tool check_access instead"
+    if kind in REVIEWS_ABOUT_ONESELF and not is_review_about_oneself(request):
+        return "a review about oneself is created, and nothing else"
     if kind == ("", "serviceaccounts") and request.subresource == "token":
         return _why_no_token(request, environment)
     return _why_not_written(request)

@@ -34,7 +34,7 @@ def document(**groups: list[list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def test_resources_have_their_group_scope_and_names() -> None:
-    pods = resource("pods", shortNames=["po"], subresources=[{"subresource": "log"}])
+    pods = resource("pods", shortNames=["po"], subresources=[{"subresource": "log", "verbs": ["get"]}])
     found = Catalog(
         resources_of(document(core=[[pods, resource("nodes", "Cluster")]], apps=[[resource("deployments")]]))
     )
@@ -48,6 +48,7 @@ def test_resources_have_their_group_scope_and_names() -> None:
         scope=Scope.NAMESPACED,
         short_names=("po",),
         verbs=frozenset({"get", "list"}),
+        subresources=(("log", frozenset({"get"})),),
     )
 
 

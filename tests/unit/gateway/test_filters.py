@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k8s_mcp_server.gateway.filters.errors import Unfilterable
-from k8s_mcp_server.gateway.filters.lists import filter_list
+from k8s_mcp_server.gateway.filters.lists import LONGEST_VALUE, ListFilter
 from k8s_mcp_server.gateway.filters.negotiation import filterable, json_only
+from k8s_mcp_server.gateway.filters.scan import end_of_value
 from k8s_mcp_server.gateway.filters.watches import LONGEST_EVENT, WatchFilter
 from k8s_mcp_server.gateway.head import Headers
 from k8s_mcp_server.gateway.target import parse_target
@@ -44,25 +48,133 @@ def allowed(item: Any) -> bool:
     return CUT.allows(namespace=metadata.get("namespace", ""), name=metadata["name"])
 
 
-def cut(document: dict[str, Any]) -> dict[str, Any]:
-    answer = json.loads(filter_list(json.dumps(document).encode(), CUT))
+def filtered(body: bytes, *sizes: int) -> bytes:
+    """The list as it comes out when it comes in by these sizes, again and again."""
+    cutter, out, position = ListFilter(CUT), b"", 0
+    for size in itertools.cycle(sizes or (len(body) + 1,)):
+        if position >= len(body):
+            break
+        out += cutter.feed(body[position : position + size])
+        position += size
+    return out + cutter.finish()
+
+
+def cut(document: dict[str, Any], *sizes: int, compact: bool = True) -> dict[str, Any]:
+    separators = (",", ":") if compact else None
+    answer = json.loads(filtered(json.dumps(document, separators=separators).encode(), *sizes))
     assert isinstance(answer, dict)
     return answer
 
 
+sizes = st.lists(st.integers(1, 300), min_size=1, max_size=4)
+
+
 @patient
-@given(st.lists(objects | cluster_objects, max_size=8))
-def test_a_filtered_list_is_the_list_filtered_by_hand(items: list[dict[str, Any]]) -> None:
+@given(st.lists(objects | cluster_objects, max_size=8), sizes, st.booleans(), st.data())
+def test_a_filtered_list_is_the_list_filtered_by_hand(
+    items: list[dict[str, Any]], sizes: list[int], compact: bool, data: st.DataObject
+) -> None:
     document = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": items}
-    assert cut(document) == {**document, "items": [item for item in items if allowed(item)]}
+    document = {key: document[key] for key in data.draw(st.permutations(list(document)))}
+    answer = cut(document, *sizes, compact=compact)
+    assert answer == {**document, "items": [item for item in items if allowed(item)]}
+    assert list(answer) == list(document)
 
 
 @patient
-@given(st.lists(objects, max_size=8), st.lists(values, max_size=3))
-def test_a_filtered_table_is_the_table_filtered_by_hand(items: list[dict[str, Any]], cells: list[Any]) -> None:
+@given(st.lists(objects, max_size=8), st.lists(values, max_size=3), sizes, st.data())
+def test_a_filtered_table_is_the_table_filtered_by_hand(
+    items: list[dict[str, Any]], cells: list[Any], sizes: list[int], data: st.DataObject
+) -> None:
     rows = [{"cells": cells, "object": item} for item in items]
     document = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": [{"name": "Name"}], "rows": rows}
-    assert cut(document) == {**document, "rows": [row for row in rows if allowed(row["object"])]}
+    document = {key: document[key] for key in data.draw(st.permutations(list(document)))}
+    assert cut(document, *sizes) == {**document, "rows": [row for row in rows if allowed(row["object"])]}
+
+
+def test_elements_that_hold_what_looks_like_the_beginning_of_the_next_one_are_cut_whole() -> None:
+    inner = [{"metadata": {"name": "x", "namespace": "a"}}, {"metadata": {"name": "y", "namespace": "a"}}]
+    items = [
+        {
+            "metadata": {
+                "name": "x",
+                "namespace": "c",
+                "annotations": {"a": '},{"metadata":{"name":"y","namespace":"a"}}'},
+            }
+        },
+        {"metadata": {"name": "x", "namespace": "c"}, "spec": {"templates": inner}},
+        {"metadata": {"name": "x", "namespace": "a"}, "spec": {"templates": inner}, "text": "}]}{"},
+        {"spec": {}, "metadata": {"name": "z", "namespace": "b"}},
+    ]
+    for size in range(1, 60):
+        assert cut({"kind": "List", "items": items}, size)["items"] == items[2:]
+
+
+def test_elements_larger_than_what_is_searched_for_the_next_are_cut_as_well() -> None:
+    large = {"metadata": {"name": "x", "namespace": "a"}, "data": {"a": 'x"{[\\' * 120_000}}
+    small = {"metadata": {"name": "y", "namespace": "b"}}
+    for items in ([large], [large, small], [small, large, small]):
+        assert cut({"kind": "List", "items": items}, 50_000)["items"] == items
+
+
+def test_an_element_without_end_does_not_pass() -> None:
+    body = b'{"items":[{"metadata":{"name":"' + b"x" * 2 * LONGEST_VALUE
+    with pytest.raises(Unfilterable):
+        filtered(body, 1_000_000)
+
+
+def test_what_was_given_out_before_a_fault_may_be_seen() -> None:
+    allowed_item, other = b'{"metadata":{"name":"x","namespace":"a"}}', b'{"metadata":{"name":"y","namespace":"c"}}'
+    cutter = ListFilter(CUT)
+    out = cutter.feed(b'{"kind":"PodList","items":[' + allowed_item + b"," + other + b"," + allowed_item + b",")
+    assert out == b'{"kind":"PodList","items":[' + allowed_item
+    assert cutter.feed(b"]}") == b""
+    with pytest.raises(Unfilterable):
+        cutter.finish()
+
+
+def large_list(size: int) -> Iterator[bytes]:
+    """A list of that size, a fifth of which may be seen, in parts."""
+    yield b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":['
+    padding = [{"name": f"VARIABLE_{number}", "value": "v" * 40} for number in range(40)]
+    written = number = 0
+    while written < size:
+        metadata = {"name": f"pod-{number}", "namespace": "a" if number % 5 == 0 else "c"}
+        item = json.dumps({"metadata": metadata, "spec": {"env": padding}}, separators=(",", ":")).encode()
+        yield (b"," if number else b"") + item
+        written, number = written + len(item), number + 1
+    yield b"]}"
+
+
+def test_a_list_of_50_mb_is_never_held_whole() -> None:
+    cutter, out = ListFilter(CUT), 0
+    body = b"".join(large_list(5_000_000))
+    prefix, elements, suffix = body[:80], body[80:-2], body[-2:]
+    assert prefix.endswith(b"[")
+    tracemalloc.start()
+    try:
+        out += len(cutter.feed(prefix))
+        for _ in range(10):
+            for start in range(0, len(elements), 128 * 1024):
+                out += len(cutter.feed(elements[start : start + 128 * 1024]))
+            out += len(cutter.feed(b","))
+        out += len(cutter.feed(b'{"metadata":{"name":"x","namespace":"a"}}' + suffix)) + len(cutter.finish())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 9_000_000 < out < 11_000_000
+    assert peak < 4_000_000
+
+
+@patient
+@given(values, st.sampled_from([b"", b" ", b",1", b"]", b"}"]))
+def test_a_value_ends_where_it_ends(value: Any, behind: bytes) -> None:
+    text = json.dumps(value).encode()
+    is_number = isinstance(value, int | float) or value is None
+    expected = None if is_number and not behind else 1 + len(text)
+    assert end_of_value(b"[" + text + behind, 1) == expected
+    if not is_number:
+        assert all(end_of_value(text[:length], 0) is None for length in range(1, len(text)))
 
 
 @patient
@@ -84,7 +196,7 @@ def test_a_filtered_watch_is_the_watch_filtered_by_hand(events: list[tuple[str, 
 def test_any_bytes_are_filtered_or_refused(data: bytes) -> None:
     events = WatchFilter(CUT)
     with contextlib.suppress(Unfilterable):
-        filter_list(data, CUT)
+        filtered(data, 7)
     with contextlib.suppress(Unfilterable):
         events.feed(data)
     with contextlib.suppress(Unfilterable):
@@ -131,12 +243,25 @@ def test_a_namespaces_own_object_is_known_by_its_name() -> None:
         pytest.param(b'{"kind":"Table","rows":[{"cells":[],"object":null}]}', id="a row with a null object"),
         pytest.param(b"k8s\0\x0a\x10", id="protobuf"),
         pytest.param(b"\x1f\x8b\x08\x00", id="gzip"),
+        pytest.param(b'{"kind":"PodList","items":[],"items":[]}', id="a field twice"),
+        pytest.param(b'{"rows":[],"kind":"PodList"}', id="rows outside of a Table, said late"),
+        pytest.param(b'{"rows":[]}', id="rows of nothing"),
+        pytest.param(b'{"items":[],"rows":null}', id="items and no rows"),
+        pytest.param(b'{"kind":"PodList","items":[],}', id="a comma too many"),
+        pytest.param(b'{"items":[{"metadata":{"name":"x","namespace":"a"}},]}', id="an element too few"),
+        pytest.param(b'{"items":[{"metadata":{"name":"x","namespace":"a"}} {}]}', id="no comma"),
+        pytest.param(b'{"items":[{"metadata":{"name":"x","namespace":"a"}}', id="an array without end"),
+        pytest.param(b'{"items":[],"metadata":{"resourceVersion":"1"', id="metadata without end"),
+        pytest.param(b'{"items":[],"apiVersion":v1}', id="an unquoted value"),
+        pytest.param(b"{items:[]}", id="an unquoted key"),
+        pytest.param(b'{"' + b"x" * 1000, id="an endless key"),
         pytest.param(b'{"kind":"PodList","items":[{"metadata":{"name":"\xff","namespace":"a"}}]}', id="not UTF-8"),
     ],
 )
 def test_a_list_that_is_not_understood_does_not_pass(body: bytes) -> None:
-    with pytest.raises(Unfilterable):
-        filter_list(body, CUT)
+    for size in (1, len(body) + 1):
+        with pytest.raises(Unfilterable):
+            filtered(body, size)
 
 
 @pytest.mark.parametrize(

@@ -410,13 +410,44 @@ async def test_an_answer_that_cannot_be_cut_is_withheld(bench: Bench, reply: Rep
         assert b"hidden" not in await client.rest()
 
 
-async def test_a_filtered_list_beyond_all_bounds_is_withheld(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k8s_mcp_server.gateway.answer.LARGEST_FILTERED_LIST", 10)
+def item(namespace: str, size: int = 0) -> bytes:
+    return b'{"metadata":{"name":"x","namespace":"%b"},"data":"%b"}' % (namespace.encode(), b"x" * size)
+
+
+async def test_a_large_filtered_list_arrives_while_it_is_sent(bench: Bench) -> None:
     bench.authorizer.rule = lambda _: cut_to("a")
-    bench.upstream.respond = lambda _: Reply(parts=b'{"items":[]}')
-    answer = await bench.ask("GET", "/api/v1/pods")
-    message = answer.json()["message"]
-    assert (answer.status, "larger than" in message, "ask for one namespace" in message) == (502, True, True)
+    arrived = asyncio.Event()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"kind":"PodList","items":[' + item("c")
+        for _ in range(4):
+            yield b"," + item("a", 200_000)
+        yield b"," + item("c")
+        await arrived.wait()
+        yield b',{"metadata":{"name":"y","namespace":"a"}}]}'
+
+    bench.upstream.respond = lambda _: Reply(parts=parts())
+    client = await bench.connect()
+    await client.send(request("GET", "/api/v1/pods", token=bench.session.token))
+    status, headers = await client.head()
+    assert (status, headers["transfer-encoding"]) == (200, "chunked")
+    body = await client.chunk()
+    arrived.set()
+    while part := await client.chunk():
+        body += part
+    assert [len(json.dumps(entry)) > 100_000 for entry in json.loads(body)["items"]] == [True] * 4 + [False]
+
+
+async def test_a_large_filtered_list_that_turns_out_to_be_none_breaks_off(bench: Bench) -> None:
+    bench.authorizer.rule = lambda _: cut_to("a")
+    large = b",".join([item("a", 200_000)] * 4)
+    bench.upstream.respond = lambda _: Reply(parts=b'{"kind":"PodList","items":[' + large + b',{"secret":1}]}')
+    client = await bench.connect()
+    await client.send(request("GET", "/api/v1/pods", token=bench.session.token))
+    assert (await client.head())[0] == 200
+    rest = await client.rest()
+    assert b"secret" not in rest
+    assert not rest.endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("query", ["", "?watch=1"], ids=["list", "watch"])

@@ -8,6 +8,8 @@ import pytest
 
 from k8s_mcp_server.gateway.exchange import MOST_CONNECTIONS_OF_A_COMMAND
 from k8s_mcp_server.gateway.session import CommandSession, Sessions
+from k8s_mcp_server.policy.decision import Reason
+from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.tools import Tool
 from tests.support.fake_upstream import Received, Reply
 from tests.support.gateway_bench import AGENT, Bench, allow, cut_to, deny
@@ -83,9 +85,63 @@ async def test_an_unknown_token_is_a_recorded_401(bench: Bench) -> None:
 async def test_a_command_has_a_bounded_number_of_connections(bench: Bench) -> None:
     for _ in range(MOST_CONNECTIONS_OF_A_COMMAND):
         assert (await bench.ask("GET", PODS)).status == 200
-    assert (await bench.ask("GET", PODS)).status == 429
+    refused = await bench.ask("GET", PODS)
+    assert (refused.status, refused.headers["retry-after"], refused.headers["connection"]) == (429, "1", "close")
     other = bench.gateway.open(client=AGENT, tool=Tool.KUBECTL, command_id="cmd-2")
     assert (await bench.ask("GET", PODS, token=other.token)).status == 200
+
+
+async def test_a_client_has_a_bounded_number_of_requests_under_way_over_all_its_commands(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k8s_mcp_server.gateway.exchange.MOST_REQUESTS_OF_A_CLIENT", 2)
+    arrived, answered = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slowly(_: Received) -> Reply:
+        arrived.release()
+        await answered.wait()
+        return Reply()
+
+    bench.upstream.respond = slowly
+    second = bench.gateway.open(client=AGENT, tool=Tool.KUBECTL, command_id="cmd-2")
+    running = [await bench.connect() for _ in range(2)]
+    async with asyncio.timeout(10):
+        for client, session in zip(running, (bench.session, second), strict=True):
+            await client.send(request("GET", PODS, token=session.token))
+            await arrived.acquire()
+
+    waiting = await bench.connect()
+    await waiting.send(request("POST", PODS, token=second.token, body=b"{}"))
+    refused = await waiting.response()
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    status = refused.json()
+    assert (status["reason"], status["details"]) == ("TooManyRequests", {"retryAfterSeconds": 1})
+    assert "connection" not in refused.headers
+
+    answered.set()
+    other = bench.gateway.open(client=Client(username="oidc:bob"), tool=Tool.KUBECTL, command_id="cmd-3")
+    assert (await bench.ask("GET", PODS, token=other.token)).status == 200
+    assert [(await client.response()).status for client in running] == [200, 200]
+    await waiting.send(request("POST", PODS, token=second.token, body=b"{}"))
+    assert (await waiting.response()).status == 200
+    assert [record.decision.reason for record in await bench.recorded(5)].count(Reason.TOO_MANY_REQUESTS) == 1
+    assert len(bench.upstream.requests) == 4
+
+
+async def test_connections_that_show_no_token_give_way_to_newer_ones(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k8s_mcp_server.gateway.gateway.MOST_UNAUTHENTICATED", 3)
+    command = await bench.connect()
+    await command.send(request("GET", PODS, token=bench.session.token))
+    assert (await command.response()).status == 200
+    strangers = [await bench.connect() for _ in range(5)]
+    assert [await client.is_closed() for client in strangers[:2]] == [True, True]
+    assert (await bench.ask("GET", PODS)).status == 200
+    await command.send(request("GET", PODS, token=bench.session.token))
+    assert (await command.response()).status == 200
+    await strangers[-1].send(request("GET", PODS, token=bench.session.token))
+    assert (await strangers[-1].response()).status == 200
 
 
 async def test_closing_the_gateway_ends_what_is_running(bench: Bench) -> None:

@@ -187,9 +187,9 @@ ALL_NAMED = (
         "create tokenreviews.authentication.k8s.io",
         "create subjectaccessreviews.authorization.k8s.io",
         f"create localsubjectaccessreviews.authorization.k8s.io {HERE}",
-        "create selfsubjectaccessreviews.authorization.k8s.io",
-        "create selfsubjectrulesreviews.authorization.k8s.io",
-        "create selfsubjectreviews.authentication.k8s.io",
+        "get selfsubjectaccessreviews.authorization.k8s.io",
+        "create selfsubjectrulesreviews.authorization.k8s.io x",
+        "create selfsubjectreviews.authentication.k8s.io/status",
     ],
 )
 def test_no_policy_gives(text: str) -> None:
@@ -203,11 +203,22 @@ def test_reading_policies_and_writing_other_definitions_can_be_given(text: str) 
     assert ask(text, grant(*ALL_NAMED)).allowed
 
 
-@pytest.mark.parametrize(
-    "review", ["selfsubjectaccessreviews.authorization.k8s.io", "selfsubjectreviews.authentication.k8s.io"]
+REVIEWS = (
+    "create selfsubjectaccessreviews.authorization.k8s.io",
+    "create selfsubjectrulesreviews.authorization.k8s.io",
+    "create selfsubjectreviews.authentication.k8s.io",
 )
-def test_a_review_about_oneself_points_to_the_tool_that_answers_it(review: str) -> None:
-    assert "check_access" in ask(f"create {review}", grant(rule("get", "pods"))).message
+
+
+@pytest.mark.parametrize("review", REVIEWS)
+def test_whoever_has_a_policy_may_ask_about_itself(review: str) -> None:
+    decision = ask(review, grant(rule("get", "pods")))
+    assert (decision.allowed, decision.reason) == (True, Reason.ALWAYS_ALLOWED)
+
+
+@pytest.mark.parametrize("review", REVIEWS)
+def test_whoever_has_no_policy_may_not_even_ask_about_itself(review: str) -> None:
+    assert ask(review).reason is Reason.NO_POLICY
 
 
 @pytest.mark.parametrize(

@@ -57,29 +57,18 @@ def read_string(fields: Fields, key: str) -> str:
         raise Unfilterable(f"the field {key} is no string") from error
 
 
-def keep_items(items: msgspec.Raw, cut: ListCut) -> bytes:
-    """The JSON array with the objects that the cut lets pass.
+def keep_rows(rows: msgspec.Raw, cut: ListCut) -> bytes:
+    """The JSON array with the rows of a Table whose objects the cut lets pass.
 
     Raises:
         Unfilterable: it is no array, or an object has no readable name.
     """
-    if bytes(items) == b"null":
-        return b"null"
-    try:
-        kept = [item for item in _ARRAY.decode(items) if _allows(cut, _OBJECT.decode(item).metadata)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unfilterable("an object's metadata cannot be read") from error
-    return b"[" + b",".join(kept) + b"]"
-
-
-def keep_rows(rows: msgspec.Raw, cut: ListCut) -> bytes:
-    """As ``keep_items``, for the rows of a Table, whose metadata is in ``object``."""
     if bytes(rows) == b"null":
         return b"null"
     try:
-        kept = [row for row in _ARRAY.decode(rows) if _allows(cut, _ROW.decode(row).object.metadata)]
+        kept = [row for row in _ARRAY.decode(rows) if allows_row(row, cut)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unfilterable("a row's metadata cannot be read") from error
+        raise Unfilterable("the rows are no array") from error
     return b"[" + b",".join(kept) + b"]"
 
 
@@ -93,6 +82,14 @@ def allows_object(data: bytes | msgspec.Raw, cut: ListCut) -> bool:
         return _allows(cut, _OBJECT.decode(data).metadata)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unfilterable("an object's metadata cannot be read") from error
+
+
+def allows_row(data: bytes | msgspec.Raw, cut: ListCut) -> bool:
+    """As ``allows_object``, for a row of a Table, which has the metadata in ``object``."""
+    try:
+        return _allows(cut, _ROW.decode(data).object.metadata)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unfilterable("a row's metadata cannot be read") from error
 
 
 def write_fields(fields: dict[str, bytes]) -> bytes:
