@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devtools.vocabulary.objects import manifest, objects
@@ -39,7 +39,7 @@ class Site:
 
     cluster: TestCluster
     mark: str
-    token: str
+    token: str = field(repr=False)
 
     @property
     def own(self) -> str:

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 PODS = "/api/v1/namespaces/a/pods"
 POD = f"{PODS}/p"
+BEARER = "Bearer TOKEN"
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
 
 TARGETS = {
@@ -80,13 +81,13 @@ TARGETS = {
 }
 
 
-def head(first_line: str, *fields: str, token: str = "Bearer TOKEN", body: str = "") -> str:
-    lines = [first_line, "Host: x", f"Authorization: {token}", *fields]
+def head(first_line: str, *fields: str, credentials: str = BEARER, body: str = "") -> str:
+    lines = [first_line, "Host: x", f"Authorization: {credentials}", *fields]
     return "\r\n".join([*lines, "", ""]) + body
 
 
-def get(*fields: str, target: str = POD, token: str = "Bearer TOKEN") -> str:
-    return head(f"GET {target} HTTP/1.1", *fields, token=token)
+def get(*fields: str, target: str = POD, credentials: str = BEARER) -> str:
+    return head(f"GET {target} HTTP/1.1", *fields, credentials=credentials)
 
 
 def post(*fields: str, body: str = "{}") -> str:
@@ -195,15 +196,15 @@ BYTES = {
     ),
     "an upgrade and a second Connection": get(*UPGRADE, "Connection: close", target=f"{POD}/exec"),
     # credentials
-    "a token with a letter more": get(token="Bearer TOKENx"),
-    "a token behind a tab": get(token="Bearer\tTOKEN"),
-    "a token without its scheme": get(token="TOKEN"),
-    "two tokens in one field": get(token="Bearer TOKEN, Bearer TOKEN"),
-    "a token of another scheme": get(token="Digest TOKEN"),
-    "a token in a cookie": get("Cookie: token=TOKEN", token="Bearer "),
-    "a token in another field": get("X-Authorization: Bearer TOKEN", token="Bearer "),
-    "a token for a proxy": get("Proxy-Authorization: Bearer TOKEN", token="Bearer "),
-    "a front proxy's word": get("X-Remote-User: admin", "X-Remote-Group: system:masters", token="Bearer "),
+    "a token with a letter more": get(credentials="Bearer TOKENx"),
+    "a token behind a tab": get(credentials="Bearer\tTOKEN"),
+    "a token without its scheme": get(credentials="TOKEN"),
+    "two tokens in one field": get(credentials="Bearer TOKEN, Bearer TOKEN"),
+    "a token of another scheme": get(credentials="Digest TOKEN"),
+    "a token in a cookie": get("Cookie: token=TOKEN", credentials="Bearer "),
+    "a token in another field": get("X-Authorization: Bearer TOKEN", credentials="Bearer "),
+    "a token for a proxy": get("Proxy-Authorization: Bearer TOKEN", credentials="Bearer "),
+    "a front proxy's word": get("X-Remote-User: admin", "X-Remote-Group: system:masters", credentials="Bearer "),
 }
 
 
