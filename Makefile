@@ -82,6 +82,18 @@ manifests-check: tools ## Every kustomization builds
 integration: tools ## Integration tests: a real API server on KWOK
 	@$(BIN)/pytest tests/integration -m integration
 
+.PHONY: fuzz
+fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)
+	@echo "SEED=$(SEED)"
+	@K8S_MCP_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/unit/gateway/test_fuzz.py --hypothesis-seed=$(SEED)
+
+fuzz: EXAMPLES ?= 20000
+fuzz: SEED := $(or $(SEED),$(shell date +%s))
+
+.PHONY: mutation
+mutation: $(READY) ## Change each rule of RequestInfo: the table and the recorded corpus notice every change
+	@$(BIN)/python -m devtools.mutation
+
 .PHONY: bench
 bench: tools ## What the service costs beside the bare CLI: a table, and JSON in bench/results
 	@$(BIN)/python -m bench
