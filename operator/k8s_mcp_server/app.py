@@ -13,6 +13,7 @@ import contextlib
 import importlib.metadata
 import logging
 import platform
+import resource
 import signal
 import socket
 import sys
@@ -39,6 +40,7 @@ from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving import text
 from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
@@ -62,6 +64,7 @@ SERVED_TOOLS: Final = (Tool.KUBECTL,)
 _REVALIDATE_SECONDS: Final = 1.0
 _CLEANUP_SECONDS: Final = 10.0
 _INTERRUPTED_GRACE: Final = 1.0
+_OPEN_FILES: Final = 65_536
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +209,12 @@ class Application:
             audience=settings.audience,
             max_body=settings.max_request_body,
         )
-        return HttpServer(app, host=settings.host, port=settings.port)
+        limits = ConnectionLimits(
+            total=settings.max_connections,
+            per_address=settings.max_connections_per_address,
+            requests=2 * settings.max_connections,
+        )
+        return HttpServer(app, host=settings.host, port=settings.port, limits=limits)
 
     async def serve(self) -> int:
         """Run until a signal; the process's exit code."""
@@ -293,6 +301,7 @@ def check_node(settings: Settings) -> dict[str, Any]:
 
 async def _serve(settings: Settings) -> int:
     guard_process()
+    allow_open_files()
     _prepare_runtime_dir(settings)
     report, binaries, _ = await asyncio.gather(
         asyncio.to_thread(probe),
@@ -302,6 +311,14 @@ async def _serve(settings: Settings) -> int:
     if report.reason:
         logger.warning("sandbox: %s", report.reason)
     return await Application(settings, report=report, binaries=binaries).serve()
+
+
+def allow_open_files() -> None:
+    """Connections and commands need more descriptors than the 1024 that containers often begin with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepare_runtime_dir(settings: Settings) -> None:

@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     memory: Annotated[Bytes, Field(ge=64 * _MIB)] = 512 * _MIB
     """memory of a command's processes when no policy says otherwise, such as `512Mi`"""
     concurrent_commands: Annotated[int, Field(ge=1, le=1000)] = 4
-    """commands that one client may have at once in this replica when no policy says otherwise"""
+    """commands at once for one client in this replica, each CLI of a pipe counted, when no policy says otherwise"""
     commands_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 60
     """commands a minute for one client in this replica when no policy says otherwise"""
     max_running_commands: Annotated[int, Field(ge=1, le=1000)] = 16
@@ -166,6 +166,10 @@ class Settings(BaseSettings):
     """commands of all clients that wait for their turn; more are refused"""
     queue_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     """seconds a command waits for its turn before it is refused"""
+    max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    """connections to the MCP port of this replica; a newcomer takes the place of the oldest without a valid token"""
+    max_connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """of these, from one address; raise it behind a proxy that all clients share"""
     max_request_body: Annotated[Bytes, Field(ge=64 * 1024, le=64 * _MIB)] = 4 * _MIB
     """bytes of one MCP request, manifests in `stdin` included"""
 

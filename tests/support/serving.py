@@ -28,6 +28,7 @@ from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
@@ -215,6 +216,7 @@ async def serving(
     max_timeout: int = 600,
     origins: tuple[str, ...] = (),
     public_url: str = "",
+    limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[Service]:
     """Serve on a free loopback port; ``alice`` and ``bob`` are tokens of the clients of those names."""
     metrics, clock, store, gateway, stream = Metrics(), FakeClock(), FakeStore(), FakeGateway(), io.StringIO()
@@ -257,7 +259,7 @@ async def serving(
         audience="k8s-mcp-server",
         max_body=MAX_BODY,
     )
-    server = HttpServer(app, host="127.0.0.1", port=0)
+    server = HttpServer(app, host="127.0.0.1", port=0, limits=limits)
     await server.start()
     try:
         yield Service(

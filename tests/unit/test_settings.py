@@ -36,6 +36,12 @@ def test_without_file_and_variables_the_defaults_hold(tmp_path: Path) -> None:
     assert (settings.timeout, settings.max_output, settings.memory) == (60, 100_000, 512 * 2**20)
 
 
+def test_connections_have_limits_by_default(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, ""))
+
+    assert (settings.max_connections, settings.max_connections_per_address) == (1000, 256)
+
+
 def test_the_file_is_read(tmp_path: Path) -> None:
     settings = load_settings(
         write(tmp_path, "cluster_name: prod\nmemory: 1Gi\nallowed_hosts: [mcp.example.com]\nsandbox: filesystem\n")

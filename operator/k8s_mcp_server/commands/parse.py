@@ -33,6 +33,9 @@ _FILTER_ADVICE: Final = {
 }
 
 
+MOST_CLI_STAGES: Final = 3
+
+
 def parse_command(command: str, *, cli: Tool) -> Pipeline:
     """Read a command line.
 
@@ -50,11 +53,23 @@ def parse_command(command: str, *, cli: Tool) -> Pipeline:
     pipeline = tokenize(command)
     first, *later = pipeline.stages
     stages = (_first_stage(first, pipeline=pipeline, cli=cli), *(_later_stage(stage, cli=cli) for stage in later))
+    _check_count(stages, cli=cli)
     checks = _checks()
     for stage in stages:
         if stage.program == cli and cli in checks:
             checks[cli](stage.argv[1:])
     return replace(pipeline, stages=stages)
+
+
+def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:
+    """Each such stage is a client of its own, with its own memory and requests."""
+    count = sum(stage.program == cli for stage in stages)
+    if count > MOST_CLI_STAGES:
+        raise CommandRefused(
+            "TooManyStages",
+            f"A pipeline may run {cli} {MOST_CLI_STAGES} times; this one runs it {count} times.",
+            instead=f"Write it as several calls; one {cli} command takes several resources and names at once.",
+        )
 
 
 def _checks() -> dict[Tool, Callable[[Sequence[str]], None]]:

@@ -114,8 +114,14 @@ class Admission:
         self._draining = True
 
     @asynccontextmanager
-    async def place(self, client: Client, *, limits: Limits) -> AsyncIterator[None]:
+    async def place(self, client: Client, *, limits: Limits, processes: int = 1) -> AsyncIterator[None]:
         """Hold a place for one command of ``client``.
+
+        Args:
+            client: whose share it is taken from.
+            limits: the client's.
+            processes: how many of the client's own places it takes: one for each time that it runs a CLI. More than
+                the client may have take them all, so that a pipeline can run where nothing else does.
 
         Raises:
             NotAdmittedError: a limit is reached, or the wait was too long.
@@ -123,10 +129,12 @@ class Admission:
         if self._draining:
             raise NotAdmittedError("Draining", "this replica is stopping", retry_after=_RETRY_WHEN_BUSY)
         share = self._share(client, limits=limits)
-        if share.held >= limits.concurrent_commands:
+        wanted = min(processes, limits.concurrent_commands)
+        if share.held + wanted > limits.concurrent_commands:
             raise NotAdmittedError(
                 "TooManyCommands",
-                f"you have {share.held} commands running or waiting, and may have {limits.concurrent_commands}",
+                f"you have {share.held} commands running or waiting, counting each CLI of a pipeline, and may have "
+                f"{limits.concurrent_commands}; this one counts {wanted}",
                 retry_after=_RETRY_WHEN_BUSY,
             )
         if share.tokens < 1:
@@ -139,7 +147,7 @@ class Admission:
         if self._places.locked() and self._waiting >= self._max_queued:
             raise NotAdmittedError("QueueFull", "too many commands wait already", retry_after=_RETRY_WHEN_BUSY)
         share.tokens -= 1
-        share.held += 1
+        share.held += wanted
         try:
             await self._take_place()
             try:
@@ -149,7 +157,7 @@ class Admission:
                 self._freed.set()
                 self._places.release()
         finally:
-            share.held -= 1
+            share.held -= wanted
 
     async def _take_place(self) -> None:
         self._waiting += 1

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.serving.caller import Caller
+from k8s_mcp_server.serving.connections import mark_authenticated
 from k8s_mcp_server.serving.metadata import metadata_url
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Edge:
                 request, 401, "invalid_token", "the token is not valid for this service: expired, or another audience"
             )
         scope["user"] = Caller(client)
+        mark_authenticated(scope)
         return None
 
     def _challenge(self, request: Request, status: int, error: str, description: str) -> JSONResponse:

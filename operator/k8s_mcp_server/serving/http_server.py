@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from k8s_mcp_server.errors import ConfigurationError
+from k8s_mcp_server.serving.connections import ConnectionLimits, Connections, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _BACKLOG: Final = 512
-_CONNECTIONS: Final = 1000
 _START_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.01
 
@@ -37,9 +37,11 @@ class HttpServer:
         app: the application; its lifespan runs meanwhile.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
+        limits: what peers may hold.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, port: int, limits: ConnectionLimits | None = None) -> None:
+        self.connections = Connections(limits or ConnectionLimits())
         self._address = (host, port)
         self._port = port
         self._config = uvicorn.Config(
@@ -47,14 +49,14 @@ class HttpServer:
             # With uvloop a child process takes 10 ms to start instead of 1.7. h11 is the parser that accepts the
             # optional white space of RFC 9110 around every header's value.
             loop="asyncio",
-            http="h11",
+            http=guarded(self.connections),
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_CONNECTIONS,
+            limit_concurrency=self.connections.limits.requests,
         )
         self._server = _Server(self._config)
         self._task: asyncio.Task[None] | None = None

@@ -39,6 +39,10 @@ class Requests(Protocol):
         """How many were denied."""
 
     @property
+    def requests_revoked(self) -> int:
+        """How many were ended because the policy changed while they ran."""
+
+    @property
     def filtered(self) -> bool:
         """Whether an answer was cut to the policy."""
 
@@ -105,7 +109,15 @@ def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, s
         )
     if result.killed_for in _KILLED:
         return Status.FAILED, *_KILLED[result.killed_for]
-    if result.exit_code == 0:
+    return _verdict_on_ended(result, requests=requests)
+
+
+def _verdict_on_ended(result: Result, *, requests: Requests) -> tuple[Status, str, str]:
+    """How a command did that came to its own end."""
+    if requests.requests_revoked:  # also with exit code 0: kubectl takes the end of a watch for a success
+        message = "a policy changed while it ran, which ended a request; the output stops there"
+        return Status.DENIED, _why(requests), message
+    if result.exit_code == 0:  # also where a denied request was one that the command can do without
         return Status.SUCCEEDED, "", ""
     if requests.requests_denied:
         return Status.DENIED, _why(requests), "policy refused a request that the command needs"

@@ -202,7 +202,8 @@ class CommandRunner:
             limit = command.limits.timeout_seconds
             command.timeout_clamped = arguments.timeout > limit
             command.limits = replace(command.limits, timeout_seconds=min(arguments.timeout, limit))
-        async with self._admission.place(command.client, limits=command.standing.limits):
+        clis = sum(stage.program == command.tool for stage in pipeline.stages)
+        async with self._admission.place(command.client, limits=command.standing.limits, processes=clis):
             return await self._execute(command, pipeline, stdin=arguments.stdin)
 
     async def _execute(self, command: Command, pipeline: Pipeline, *, stdin: bytes) -> CommandResult:

@@ -100,6 +100,15 @@ def test_stages(command: str, stages: list[tuple[str, ...]]) -> None:
     assert [stage.argv for stage in parse_command(command, cli=Tool.KUBECTL).stages] == stages
 
 
+def test_a_pipeline_runs_the_cli_three_times_at_most_and_filters_beside_it() -> None:
+    three = "get pods -o name | head -5 | kubectl get -f - | grep x | kubectl delete -f - | sort | uniq -c"
+
+    assert len(parse_command(three, cli=Tool.KUBECTL).stages) == 7
+    with pytest.raises(CommandRefused, match="3 times; this one runs it 4 times") as refused:
+        parse_command(f"{three} | kubectl version", cli=Tool.KUBECTL)
+    assert refused.value.reason == "TooManyStages"
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_each_filter_may_follow(name: str) -> None:
     assert parse_command(f"get pods | {name}", cli=Tool.KUBECTL).stages[1].program == name

@@ -58,6 +58,32 @@ async def test_a_client_has_at_most_its_own_number_of_places() -> None:
     assert refused.is_own_limit
 
 
+async def test_a_pipeline_takes_a_place_for_each_cli_in_it_and_gives_them_back() -> None:
+    admission, _ = make()
+    limits = Limits(concurrent_commands=3)
+
+    async with admission.place(ALICE, limits=limits, processes=2):
+        with pytest.raises(NotAdmittedError, match=r"2 commands running .* this one counts 2") as refused:
+            async with admission.place(ALICE, limits=limits, processes=2):
+                pass
+        async with admission.place(ALICE, limits=limits):
+            pass
+    async with admission.place(ALICE, limits=limits, processes=3):
+        pass
+
+    assert (refused.value.reason, refused.value.is_own_limit) == ("TooManyCommands", True)
+
+
+async def test_a_pipeline_above_the_clients_limit_runs_where_nothing_else_does() -> None:
+    admission, _ = make()
+    limits = Limits(concurrent_commands=1)
+
+    async with admission.place(ALICE, limits=limits, processes=3):
+        assert (await reason_of(admission, limits=limits)).reason == "TooManyCommands"
+    async with admission.place(ALICE, limits=limits):
+        pass
+
+
 async def test_waiting_counts_as_holding_a_place() -> None:
     admission, metrics = make(max_running=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from k8s_mcp_server.app import Application
+from k8s_mcp_server.app import Application, allow_open_files
 from k8s_mcp_server.execution.binaries import Binaries
 from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
 from k8s_mcp_server.gateway.tls import server_context
@@ -167,6 +168,28 @@ def test_a_node_that_gives_less_sandbox_than_wanted_runs_nothing(
     reasons = application(report, sandbox=wanted, **files).not_ready_reasons()
 
     assert ("SandboxUnavailable" not in reasons) is ready
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param((1024, 524_288), (65_536, 524_288), id="a container's usual limit"),
+        pytest.param((1024, 4096), (4096, 4096), id="a low hard limit"),
+        pytest.param((1024, resource.RLIM_INFINITY), (65_536, resource.RLIM_INFINITY), id="no hard limit"),
+        pytest.param((100_000, 524_288), None, id="enough"),
+        pytest.param((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None, id="no limit"),
+    ],
+)
+def test_connections_get_the_descriptors_that_they_need(
+    before: tuple[int, int], after: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: before)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: said.append(limits))
+
+    allow_open_files()
+
+    assert said == ([after] if after else [])
 
 
 def test_preflight_says_what_the_node_gives(tmp_path: Path) -> None:

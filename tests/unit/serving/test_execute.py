@@ -342,6 +342,48 @@ async def test_a_request_that_policy_denied_is_explained(service: Service) -> No
     assert service.audit()[0]["requests"] == {"exact": 0, "filtered": 0, "deny": 1}
 
 
+@pytest.mark.parametrize(("revoked", "status"), [(1, "denied"), (0, "succeeded")])
+async def test_exit_code_0_is_no_success_when_policy_ended_a_request_and_is_one_when_it_only_denied_one(
+    service: Service, revoked: int, status: str
+) -> None:
+    async def work(_: Pipeline, session: CommandSession) -> Result:
+        session.count(Decision(verdict=Verdict.DENY, reason=Reason.NOT_ALLOWED, message="No watch pods."))
+        session.requests_revoked = revoked
+        return DONE
+
+    service.executor.work = work
+
+    result = await run(service, {"command": "get pods --watch"})
+
+    assert (fields(result)["status"], fields(result)["exit_code"]) == (status, 0)
+    assert result.is_error is bool(revoked)
+    assert fields(result).get("reason", "") == ("NotAllowed" if revoked else "")
+    assert ("a policy changed while it ran" in text(result)) is bool(revoked)
+    assert fields(result)["denials"] == ["No watch pods."]
+    assert fields(result)["stdout"] == "done\n"
+    assert service.audit()[0]["outcome"] == status
+
+
+async def test_each_cli_of_a_pipeline_takes_a_place_of_the_client(service: Service) -> None:
+    service.store.set(policy("readers", "alice", limits={"concurrentCommands": 3}))
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def work(_: Pipeline, __: CommandSession) -> Result:
+        entered.set()
+        await release.wait()
+        return DONE
+
+    service.executor.work = work
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        first = group.create_task(run(service, {"command": "get pods -o name | grep x | kubectl get -f -"}))
+        await entered.wait()
+        refused = await run(service, {"command": "get pods | kubectl get -f -"})
+        release.set()
+
+    assert (fields(refused)["status"], fields(refused)["reason"]) == ("refused", "TooManyCommands")
+    assert fields(first.result())["status"] == "succeeded"
+
+
 async def test_requests_denied_for_different_reasons_share_one_word(service: Service) -> None:
     async def work(_: Pipeline, session: CommandSession) -> Result:
         for reason in (Reason.NOT_ALLOWED, Reason.SENSITIVE_NOT_NAMED):
