@@ -23,7 +23,15 @@ from k8s_mcp_server.cluster.resync import PATHS
 from k8s_mcp_server.cluster.store import PolicyObject, PolicyStore, Resource
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.compile import API_VERSION, CompiledPolicy, InvalidPolicy, Policy, PolicyState
-from k8s_mcp_server.policy.scopes import Namespace, NamespaceLabels, NamespaceNames, NamespaceScope, Reach, reach
+from k8s_mcp_server.policy.scopes import (
+    Namespace,
+    NamespaceLabels,
+    NamespaceNames,
+    NamespaceScope,
+    Reach,
+    TeamNamespaces,
+    reach,
+)
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.environment import Environment
@@ -56,11 +64,12 @@ def status_of(policy: Policy, *, matched_namespaces: int, previous: Mapping[str,
 
 
 def count_namespaces(policy: Policy, *, namespaces: Mapping[str, Namespace], environment: Environment) -> int:
-    """How many existing namespaces the policy's rules reach."""
+    """How many existing namespaces the policy's rules reach, for any client that it names."""
     if isinstance(policy, InvalidPolicy):
         return 0
     reached: set[str] = set()
-    for scope in {rule.scope for rule in policy.rules}:
+    for stated in {rule.scope for rule in policy.rules}:
+        scope = stated.of_anybody() if isinstance(stated, TeamNamespaces) else stated
         if not isinstance(scope, NamespaceNames | NamespaceLabels):
             continue
         reached.update(

@@ -99,12 +99,14 @@ class Access:
 
     Args:
         problem: why nothing at all is allowed now; empty when rules count.
+        default_namespace: of commands that state none; empty for that of the CLI.
         limits: in force over all policies and the server's defaults.
     """
 
     username: str
     groups: tuple[str, ...]
     problem: str
+    default_namespace: str
     policies: tuple[PolicyAccess, ...]
     limits: Limits
 
@@ -123,6 +125,8 @@ class Access:
             lines += ["", *policy.lines()]
         if self.policies:
             lines += ["", _render_limits(self.limits), _ALWAYS]
+        if self.default_namespace:
+            lines.append(f"Commands without a namespace are about {self.default_namespace}.")
         return "\n".join(lines)
 
 
@@ -144,9 +148,21 @@ def effective_access(context: DecisionContext, *, defaults: Limits | None = None
         username=context.client.username,
         groups=tuple(sorted(context.client.groups)),
         problem=_problem(context, policies),
+        default_namespace=default_namespace(context),
         policies=tuple(_show_policy(policy, context) for policy in policies),
         limits=effective_limits(policies, defaults=defaults or Limits()),
     )
+
+
+def default_namespace(context: DecisionContext) -> str:
+    """The namespace of the client's commands that state none: the first policy in force that states one, by name."""
+    policies = context.snapshot.client_policies(context.client).valid
+    stated = (
+        policy.default_namespace
+        for policy in policies
+        if context.tool in policy.tools and policy.state(now=context.now) is PolicyState.ACTIVE
+    )
+    return next((namespace for namespace in stated if namespace), "")
 
 
 def reached_namespaces(rules: Iterable[Rule], context: DecisionContext) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class CompiledPolicy:
     block: bool = False
     expires_at: datetime | None = None
     reason: str = ""
+    default_namespace: str = ""
     limits: StatedLimits = field(default_factory=StatedLimits)
 
     def state(self, *, now: datetime) -> PolicyState:
@@ -161,6 +162,7 @@ def _compile(model: SpecModel, metadata: Mapping[str, Any]) -> CompiledPolicy:
         block=model.block,
         expires_at=_expiry(model, metadata),
         reason=model.reason,
+        default_namespace=model.default_namespace or "",
         limits=_compile_limits(model.limits),
     )
 

@@ -47,6 +47,7 @@ Verb = Annotated[str, Field(min_length=1, max_length=63, pattern=VERB)]
 UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
 UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
+GroupPrefix = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
 Quantity = Annotated[str, Field(max_length=20, pattern=QUANTITY)]
 
 
@@ -97,6 +98,13 @@ class SelectorRequirement(_Strict):
         return self
 
 
+class MatchSubjectModel(_Strict):
+    """Namespaces whose label names a team of the client."""
+
+    label: LabelKey
+    group_prefix: GroupPrefix | None = None
+
+
 class NamespaceSelectorModel(_Strict):
     """Labels of namespaces; every term must hold, and there is at least one."""
 
@@ -104,11 +112,12 @@ class NamespaceSelectorModel(_Strict):
     match_expressions: (
         Annotated[tuple[SelectorRequirement, ...], Field(strict=False, min_length=1, max_length=16)] | None
     ) = None
+    match_subject: MatchSubjectModel | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.match_labels is None and self.match_expressions is None:
-            raise ValueError("an empty namespaceSelector selects nothing: state matchLabels or matchExpressions")
+        if self.match_labels is None and self.match_expressions is None and self.match_subject is None:
+            raise ValueError("an empty namespaceSelector selects nothing: state at least one term")
         return self
 
 
@@ -181,6 +190,7 @@ class SpecModel(_Strict):
     block: bool = False
     expires_at: Annotated[str, Field(max_length=35, pattern=TIMESTAMP)] | None = None
     expires_after: Annotated[str, Field(max_length=18, pattern=DURATION)] | None = None
+    default_namespace: NamespaceName | None = None
     reason: Annotated[str, Field(max_length=256, pattern=TEXT)] = ""
     limits: LimitsModel = LimitsModel()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from k8s_mcp_server.policy.model import DenyRuleModel, RuleModel
 from k8s_mcp_server.policy.patterns import Names
-from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, RuleScope, Urls
+from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceNames, RuleScope, Urls, select
 from k8s_mcp_server.policy.sensitive import VIRTUAL_GROUPS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _compile_scope(model: DenyRuleModel) -> RuleScope:
     if model.namespaces is not None:
         return NamespaceNames(names=Names.of(model.namespaces))
     if model.namespace_selector is not None:
-        return NamespaceLabels.of(model.namespace_selector)
+        return select(model.namespace_selector)
     if model.non_resource_urls is not None:
         return Urls(paths=Names.of(model.non_resource_urls))
     return ClusterScope()

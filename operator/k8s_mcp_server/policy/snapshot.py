@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.policy.binding import Binder
 from k8s_mcp_server.policy.compile import CompiledPolicy, InvalidPolicy, Policy
 from k8s_mcp_server.policy.scopes import Namespace
 from k8s_mcp_server.policy.subjects import SubjectIndex
@@ -22,7 +23,7 @@ _MAX_REMEMBERED_CLIENTS: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientPolicies:
-    """The policies that name one client, sorted by name, and what decisions ask of them first.
+    """The policies that name one client, as they hold for it, sorted by name, and what decisions ask of them first.
 
     Args:
         named: all of them.
@@ -86,14 +87,16 @@ class Snapshot:
         return self._labelled.get((key, value), ())
 
     def policies_for(self, client: Client) -> tuple[Policy, ...]:
-        """The policies that name the client, each once, sorted by name."""
+        """The policies that name the client, each once, sorted by name, as they hold for it."""
         return self.client_policies(client).named
 
     def client_policies(self, client: Client) -> ClientPolicies:
         """As `policies_for`, prepared for decisions; remembered, for a command makes many requests."""
         found = self._remembered.get(client)
         if found is None:
-            found = ClientPolicies.of({policy.name: policy for policy in self._index.find(client)}.values())
+            binder = Binder(client=client, namespaces=self.namespaces)
+            named = {policy.name: policy for policy in self._index.find(client)}
+            found = ClientPolicies.of(binder.bind(policy) for policy in named.values())
             if len(self._remembered) >= _MAX_REMEMBERED_CLIENTS:
                 self._remembered.clear()
             self._remembered[client] = found

@@ -230,6 +230,7 @@ class CommandRunner:
             server_url=f"https://127.0.0.1:{self._gateway.port}",
             ca_pem=self._gateway.ca_pem,
             token=session.token,
+            namespace=command.standing.default_namespace,
         )
         try:
             command.result = await self._executor.run(pipeline, access=access, stdin=stdin, limits=command.limits)

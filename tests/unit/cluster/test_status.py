@@ -105,6 +105,7 @@ def test_a_status_that_somebody_spoilt_is_made_anew(previous: dict[str, Any]) ->
         pytest.param([{"namespaces": ["kube-system"]}], 1, id="a protected namespace by its name"),
         pytest.param([{"namespaces": ["k8s-mcp-system"]}], 0, id="our own"),
         pytest.param([{"namespaceSelector": {"matchLabels": {"team": "a"}}}], 1, id="a selector"),
+        pytest.param([{"namespaceSelector": {"matchSubject": {"label": "team"}}}], 3, id="those of any team"),
         pytest.param([{"namespaces": ["team-a"]}, {"namespaces": ["team-*", "other"]}], 3, id="each once"),
         pytest.param([{"clusterScoped": True}], 0, id="cluster-scoped"),
     ],

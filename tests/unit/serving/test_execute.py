@@ -85,6 +85,13 @@ async def test_a_command_gets_a_token_of_its_own_which_dies_with_it(service: Ser
     assert (service.gateway.open_sessions, service.gateway.closed) == ([], 2)
 
 
+async def test_a_command_without_a_namespace_is_about_the_policy_s_default_one(service: Service) -> None:
+    service.store.set(policy("readers", "alice", defaultNamespace="team-a"))
+    await run(service, {"command": "get pods"})
+
+    assert [access.namespace for access in service.executor.access if access] == ["team-a"]
+
+
 async def test_stdin_reaches_the_command_and_the_audit_has_its_size_only(service: Service) -> None:
     await run(service, {"command": "apply -f -", "stdin": "kind: Sécret\n"})
 
