@@ -55,6 +55,12 @@ REQUIRED_PERMISSIONS: Final = (
         reason="selectors, globs and Pod Security labels in decisions",
     ),
     Permission(
+        api_group="rbac.authorization.k8s.io",
+        resource="clusterroles",
+        verbs=("list", "watch"),
+        reason="the roles that policies follow (roleRef)",
+    ),
+    Permission(
         api_group="apiextensions.k8s.io",
         resource="customresourcedefinitions",
         verbs=("list", "watch"),

@@ -32,6 +32,7 @@ from k8s_mcp_server.policy.scopes import (
     TeamNamespaces,
     reach,
 )
+from k8s_mcp_server.policy.withheld import withheld
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.environment import Environment
@@ -50,16 +51,18 @@ def status_of(policy: Policy, *, matched_namespaces: int, previous: Mapping[str,
     """What the object's status should be.
 
     Args:
-        policy: as read.
+        policy: as read, with the rules of its roles.
         matched_namespaces: how many namespaces its rules reach now.
         previous: the status now; a condition that keeps its ``status`` keeps its ``lastTransitionTime``.
         now: aware.
     """
     conditions = (_ready(policy), _active(policy, now))
+    kept_back = () if isinstance(policy, InvalidPolicy) else withheld(policy.rules)
     return {
         "observedGeneration": policy.generation,
         "conditions": [_condition(item, policy=policy, previous=previous, now=now) for item in conditions],
         "matchedNamespaces": matched_namespaces,
+        **({"withheld": list(kept_back)} if kept_back else {}),
     }
 
 
@@ -99,6 +102,9 @@ def _ready(policy: Policy) -> _Condition:
     if isinstance(policy, InvalidPolicy):
         message = "; ".join(policy.errors) or "the policy cannot be read"
         return _Condition(type="Ready", holds=False, reason="InvalidSpec", message=message)
+    if policy.missing_roles:
+        missing = "; ".join(f"{rule} gives nothing: no ClusterRole {role}" for rule, role in policy.missing_roles)
+        return _Condition(type="Ready", holds=False, reason="RoleNotFound", message=missing)
     return _Condition(type="Ready", holds=True, reason="Accepted", message="the policy is understood")
 
 
@@ -154,7 +160,8 @@ def _time(moment: datetime) -> str:
 
 def _differs(wanted: Status, current: Mapping[str, Any]) -> bool:
     found = _conditions(current)
-    return any(wanted[key] != current.get(key) for key in wanted.keys() - {"conditions"}) or any(
+    keys = (wanted.keys() | {"withheld"}) - {"conditions"}
+    return any(wanted.get(key) != current.get(key) for key in keys) or any(
         condition != found.get(condition["type"]) for condition in wanted["conditions"]
     )
 
@@ -231,9 +238,9 @@ class StatusWriter:
         current = checked.status if checked is not None and recent else item.status
         if recent and current["observedGeneration"] == policy.generation:
             return
-        namespaces = self._store.snapshot.namespaces
-        count = count_namespaces(policy, namespaces=namespaces, environment=self._environment)
-        wanted = status_of(policy, matched_namespaces=count, previous=current, now=self._now())
+        snapshot = self._store.snapshot
+        count = count_namespaces(policy, namespaces=snapshot.namespaces, environment=self._environment)
+        wanted = status_of(snapshot.following(policy), matched_namespaces=count, previous=current, now=self._now())
         if _differs(wanted, current):
             await self._apply(policy, wanted)
         self._checked[policy.uid] = _Checked(at=self._clock(), status=wanted)

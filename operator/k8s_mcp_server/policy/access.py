@@ -31,6 +31,7 @@ class RuleAccess:
         where: its scope as the policy states it.
         namespaces: those it reaches now, at most `MAX_NAMESPACES_SHOWN`; empty for other scopes and for denies.
         namespace_count: how many it reaches.
+        role: gives what this ClusterRole gives; ``api_groups`` to ``verbs`` are empty then.
     """
 
     name: str
@@ -42,8 +43,12 @@ class RuleAccess:
     resource_names: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     allow_privileged_workloads: bool = False
+    role: str = ""
 
     def __str__(self) -> str:
+        if self.role:
+            what = f"what ClusterRole {self.role} allows, except for what is sensitive"
+            return f"{self.name}: {what}, {self.where}{self._reached()}"
         about = ""
         if self.resources:
             groups = ", ".join(group or '""' for group in self.api_groups)
@@ -71,6 +76,7 @@ class PolicyAccess:
     reason: str = ""
     rules: tuple[RuleAccess, ...] = ()
     denies: tuple[RuleAccess, ...] = ()
+    missing_roles: tuple[tuple[str, str], ...] = ()
 
     def lines(self) -> Iterable[str]:
         """The policy as text, one thing on each line."""
@@ -82,6 +88,7 @@ class PolicyAccess:
         if self.blocks:
             yield "  It refuses you everything."
         yield from (f"  may {rule}" for rule in self.rules)
+        yield from (f"  {rule} gives nothing: there is no ClusterRole {role}" for rule, role in self.missing_roles)
         yield from (f"  never {rule}" for rule in self.denies)
 
 
@@ -204,12 +211,27 @@ def _show_policy(policy: Policy, context: DecisionContext) -> PolicyAccess:
         tools=tuple(sorted(policy.tools)),
         expires_at=_timestamp(policy.expires_at),
         reason=policy.reason,
-        rules=tuple(_show_rule(rule, namespaces=reached_namespaces([rule], context)) for rule in policy.rules),
+        rules=tuple(_show_rule(rule, namespaces=reached_namespaces([rule], context)) for rule in _stated(policy)),
         denies=denies,
+        missing_roles=policy.missing_roles,
     )
 
 
+def _stated(policy: CompiledPolicy) -> Iterable[Rule]:
+    """The rules as the policy states them: those of one role are one."""
+    return {rule.name if rule.role else rule: rule for rule in policy.rules}.values()
+
+
 def _show_rule(rule: Rule, *, namespaces: tuple[str, ...]) -> RuleAccess:
+    if rule.role:
+        return RuleAccess(
+            name=rule.name,
+            where=f"in {rule.scope}",
+            namespaces=namespaces[:MAX_NAMESPACES_SHOWN],
+            namespace_count=len(namespaces),
+            role=rule.role,
+            allow_privileged_workloads=rule.allow_privileged_workloads,
+        )
     names = rule.resource_names
     return RuleAccess(
         name=rule.name,

@@ -40,6 +40,8 @@ class CompiledPolicy:
     Args:
         uid, resource_version, generation: the version of the object that this was read from.
         expires_at: aware; from then on the rules give nothing. None when the policy does not expire.
+        follows_roles: a rule gives what a role gives.
+        missing_roles: once roles were looked up, the rules whose role there is not: (rule, role).
     """
 
     name: str
@@ -57,6 +59,8 @@ class CompiledPolicy:
     reason: str = ""
     default_namespace: str = ""
     limits: StatedLimits = field(default_factory=StatedLimits)
+    follows_roles: bool = False
+    missing_roles: tuple[tuple[str, str], ...] = ()
 
     def state(self, *, now: datetime) -> PolicyState:
         """Whether the rules give anything at ``now`` (aware)."""
@@ -164,6 +168,7 @@ def _compile(model: SpecModel, metadata: Mapping[str, Any]) -> CompiledPolicy:
         reason=model.reason,
         default_namespace=model.default_namespace or "",
         limits=_compile_limits(model.limits),
+        follows_roles=any(item.role_ref is not None for item in model.rules),
     )
 
 

@@ -116,7 +116,7 @@ def near_miss(client: Client, request: RequestInfo, policies: Iterable[Policy], 
     namespace = quoted(request.namespace)
     why = {
         Reason.SENSITIVE_NOT_NAMED: (
-            f"it is sensitive, and a wildcard never gives it: a rule must name {named} itself"
+            f"it is sensitive, and neither a wildcard nor a role gives it: a rule must name {named} itself"
         ),
         Reason.PROTECTED_NAMESPACE: (
             f"namespace {namespace} is protected: a rule must name it itself, globs and selectors do not match it"

@@ -133,6 +133,8 @@ def rule_in_namespace(
 
 
 def _is_named(rule: Rule, request: RequestInfo) -> bool:
+    if rule.role:
+        return False
     verb_is_named = request.verb in rule.verbs or request.verb not in SENSITIVE_VERBS
     return verb_is_named and rule.names_literally(request)
 

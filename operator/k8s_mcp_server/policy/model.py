@@ -121,8 +121,18 @@ class NamespaceSelectorModel(_Strict):
         return self
 
 
-class DenyRuleModel(_Strict):
-    """What requests a rule is about: one scope, and RBAC's fields."""
+Verbs = Annotated[tuple[Verb, ...], Field(strict=False, min_length=1, max_length=32)]
+
+
+class RoleRefModel(_Strict):
+    """A role whose rules are followed."""
+
+    kind: Literal["ClusterRole"]
+    name: ResourceName
+
+
+class ScopedModel(_Strict):
+    """What rules and denies share: one scope, and the resources they are about."""
 
     name: RuleName | None = None
     namespaces: Annotated[tuple[NamespacePattern, ...], Field(strict=False, min_length=1, max_length=128)] | None = None
@@ -132,30 +142,60 @@ class DenyRuleModel(_Strict):
     api_groups: Annotated[tuple[ApiGroup, ...], Field(strict=False, min_length=1, max_length=64)] | None = None
     resources: Annotated[tuple[ResourcePattern, ...], Field(strict=False, min_length=1, max_length=128)] | None = None
     resource_names: Annotated[tuple[ResourceName, ...], Field(strict=False, max_length=128)] | None = None
-    verbs: Annotated[tuple[Verb, ...], Field(strict=False, min_length=1, max_length=32)]
 
     @model_validator(mode="after")
     def _check_scope(self) -> Self:
         scopes = (self.namespaces, self.namespace_selector, self.cluster_scoped, self.non_resource_urls)
         if sum(scope is not None for scope in scopes) != 1:
             raise ValueError("state exactly one of namespaces, namespaceSelector, clusterScoped, nonResourceURLs")
-        has_resources = self.api_groups is not None and self.resources is not None
-        if self.non_resource_urls is None and not has_resources:
-            raise ValueError("apiGroups and resources are needed, unless the rule is about nonResourceURLs")
         about_resources = (self.api_groups, self.resources, self.resource_names)
         if self.non_resource_urls is not None and any(item is not None for item in about_resources):
             raise ValueError("nonResourceURLs goes with verbs only: no apiGroups, resources or resourceNames")
         return self
 
+    @property
+    def has_resources(self) -> bool:
+        """Whether it says which resources it is about."""
+        return self.api_groups is not None and self.resources is not None
 
-class RuleModel(DenyRuleModel):
+
+class DenyRuleModel(ScopedModel):
+    """A rule that denies."""
+
+    verbs: Verbs
+
+    @model_validator(mode="after")
+    def _check_resources(self) -> Self:
+        if self.non_resource_urls is None and not self.has_resources:
+            raise ValueError("apiGroups and resources are needed, unless the rule is about nonResourceURLs")
+        return self
+
+
+class RuleModel(ScopedModel):
     """A rule that allows."""
 
+    verbs: Verbs | None = None
+    role_ref: RoleRefModel | None = None
     allow_privileged_workloads: bool = False
 
     @model_validator(mode="after")
+    def _check_content(self) -> Self:
+        if self.role_ref is None and self.verbs is None:
+            raise ValueError("verbs are needed, unless the rule has a roleRef")
+        if self.role_ref is None and self.non_resource_urls is None and not self.has_resources:
+            raise ValueError(
+                "apiGroups and resources are needed, unless the rule has a roleRef or is about nonResourceURLs"
+            )
+        said_by_role = (self.non_resource_urls, self.api_groups, self.resources, self.resource_names, self.verbs)
+        if self.role_ref is not None and any(item is not None for item in said_by_role):
+            raise ValueError(
+                "roleRef goes with namespaces, namespaceSelector or clusterScoped only: the role says what is allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_groups(self) -> Self:
-        if self.api_groups and "*" in self.api_groups and not READING_VERBS.issuperset(self.verbs):
+        if self.api_groups and "*" in self.api_groups and not READING_VERBS.issuperset(self.verbs or ()):
             raise ValueError('apiGroups ["*"] is allowed only with the verbs get, list and watch')
         return self
 

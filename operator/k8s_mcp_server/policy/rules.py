@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k8s_mcp_server.policy.model import DenyRuleModel, RuleModel
+from k8s_mcp_server.policy.model import DenyRuleModel, RuleModel, ScopedModel
 from k8s_mcp_server.policy.patterns import Names
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceNames, RuleScope, Urls, select
 from k8s_mcp_server.policy.sensitive import VIRTUAL_GROUPS
@@ -26,6 +26,8 @@ class Rule:
         subresource_wildcards: subresources meant of every resource (``*/scale``).
         resource_names: None when every name is meant.
         allow_privileged_workloads: workload writes also where Pod Security does not enforce.
+        role: the ClusterRole that it gives what it gives by; empty for a rule of the policy's own words. A rule with a
+            role and no verbs is one whose role was not looked up.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Rule:
     resource_names: Names | None = None
     verbs: frozenset[str]
     allow_privileged_workloads: bool = False
+    role: str = ""
 
     def is_about(self, request: RequestInfo) -> bool:
         """Whether verb, group and resource match, by RBAC's wildcards (and ``pods/*``) alone."""
@@ -74,7 +77,7 @@ class Rule:
         return self.has_verb(request.verb) and isinstance(self.scope, Urls) and self.scope.paths.matches(request.path)
 
 
-def compile_rule(model: DenyRuleModel, *, place: str) -> Rule:
+def compile_rule(model: DenyRuleModel | RuleModel, *, place: str) -> Rule:
     """A rule from what the CRD's reader read; ``place`` names it when the policy gave it no name."""
     resources = frozenset(model.resources or ())
     split = [tuple(item.split("/")) for item in resources if "/" in item]
@@ -87,12 +90,13 @@ def compile_rule(model: DenyRuleModel, *, place: str) -> Rule:
         parent_wildcards=frozenset(parent for parent, child in split if child == "*"),
         subresource_wildcards=frozenset(child for parent, child in split if parent == "*" and child != "*"),
         resource_names=names or None,
-        verbs=frozenset(model.verbs),
+        verbs=frozenset(model.verbs or ()),
         allow_privileged_workloads=isinstance(model, RuleModel) and model.allow_privileged_workloads,
+        role=model.role_ref.name if isinstance(model, RuleModel) and model.role_ref is not None else "",
     )
 
 
-def _compile_scope(model: DenyRuleModel) -> RuleScope:
+def _compile_scope(model: ScopedModel) -> RuleScope:
     if model.namespaces is not None:
         return NamespaceNames(names=Names.of(model.namespaces))
     if model.namespace_selector is not None:
