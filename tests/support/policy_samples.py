@@ -18,6 +18,7 @@ _EVERYBODY = "are no subjects: they would name everybody"
 _ACCOUNT = "a ServiceAccount needs a namespace; a User or Group has none"
 _READING = 'apiGroups ["*"] is allowed only with the verbs get, list and watch'
 _ROLE = "roleRef goes with namespaces, namespaceSelector or clusterScoped only: the role says what is allowed there"
+_AUDIT = "mode Audit needs expiresAfter of at most 720h (30 days)"
 _PATHS = "nonResourceURLs goes with verbs only: no apiGroups, resources or resourceNames"
 
 
@@ -75,6 +76,9 @@ def _table() -> dict[str, tuple[dict[str, Any], str]]:
             {"expiresAt": "2030-01-01T00:00:00Z", "expiresAfter": "1h"},
             "state expiresAt or expiresAfter, not both",
         ),
+        "Audit without an end": ({"mode": "Audit"}, _AUDIT),
+        "Audit until a time": ({"mode": "Audit", "expiresAt": "2030-01-01T00:00:00Z"}, _AUDIT),
+        "Audit for too long": ({"mode": "Audit", "expiresAfter": "721h"}, _AUDIT),
         "too little memory": ({"limits": {"memoryBytes": "1Mi"}}, "memoryBytes must be between 64Mi and 16Gi"),
         "too much memory": ({"limits": {"memoryBytes": 2**40}}, "memoryBytes must be between 64Mi and 16Gi"),
     }
@@ -106,6 +110,7 @@ def _schema_table() -> dict[str, tuple[dict[str, Any], str]]:
         "a timeout of zero": ({"limits": {"timeoutSeconds": 0}}, "should be greater than or equal to 1"),
         "a timeout of days": ({"limits": {"timeoutSeconds": 10**6}}, "should be less than or equal to 3600"),
         "a line break in the description": ({"description": "a\nb"}, "should match"),
+        "an unknown mode": ({"mode": "Warn"}, "Unsupported value"),
         "a suspend that is text": ({"suspend": "true"}, "must be of type boolean"),
     }
 

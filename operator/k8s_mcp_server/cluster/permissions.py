@@ -64,7 +64,7 @@ REQUIRED_PERMISSIONS: Final = (
         api_group="apiextensions.k8s.io",
         resource="customresourcedefinitions",
         verbs=("list", "watch"),
-        reason="kopf notices when the policies' CRD comes and goes",
+        reason="kopf notices when the policies' CRD comes and goes; and which resources have a dry run",
     ),
     Permission(
         api_group="authentication.k8s.io",

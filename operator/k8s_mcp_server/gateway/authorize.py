@@ -106,8 +106,8 @@ class Authorizer:
 
 
 def _combined(decisions: Sequence[Decision]) -> Decision:
-    for verdict in (Verdict.DENY, Verdict.FILTERED):
+    for verdict in (Verdict.DENY, Verdict.FILTERED, Verdict.AUDIT):
         for decision in decisions:
             if decision.verdict is verdict:
                 return decision
-    return decisions[0]
+    return next((decision for decision in decisions if decision.dry_run), decisions[0])

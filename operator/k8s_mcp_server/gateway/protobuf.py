@@ -1,4 +1,4 @@
-"""As much of the protobuf wire format as reading one field of a small message takes.
+"""As much of the protobuf wire format as reading or replacing one field of a small message takes.
 
 Source: protobuf.dev/programming-guides/encoding.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _VARINT: Final = 0
 _FIXED64: Final = 1
@@ -18,6 +18,7 @@ _LONGEST_VARINT: Final = 10
 _MORE: Final = 0x80
 KUBERNETES_MAGIC: Final = b"k8s\0"
 _UNKNOWN_RAW: Final = 2
+_UNKNOWN_ENCODING: Final = 3
 
 
 class Unreadable(ValueError):
@@ -30,15 +31,38 @@ def messages(data: bytes, field: int) -> Iterator[bytes]:
     Raises:
         Unreadable: the bytes are no message, or the field has another wire type.
     """
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        number, wire_type = tag >> 3, tag & 7
-        value, position = _skip(data, position, wire_type)
+    for number, wire_type, value, _ in _fields(data):
         if number == field:
             if wire_type != _LENGTH_DELIMITED:
                 raise Unreadable("a field has an unexpected type")
             yield value
+
+
+def without(data: bytes, field: int) -> bytes:
+    """The message without any occurrence of a field.
+
+    Raises:
+        Unreadable: the bytes are no message.
+    """
+    return b"".join(raw for number, _, _, raw in _fields(data) if number != field)
+
+
+def text_field(field: int, text: str) -> bytes:
+    """A text as a field of a message."""
+    return _length_delimited(field, text.encode())
+
+
+def rewrap(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """The envelope of `unwrap`, with its object changed and everything else as it was.
+
+    Raises:
+        Unreadable: it is no envelope, or holds an object that is not there exactly once or is encoded in another way.
+    """
+    raw = unwrap(data)
+    envelope = data[len(KUBERNETES_MAGIC) :]
+    if any(messages(envelope, _UNKNOWN_ENCODING)):
+        raise Unreadable("the object in the envelope is encoded")
+    return KUBERNETES_MAGIC + without(envelope, _UNKNOWN_RAW) + _length_delimited(_UNKNOWN_RAW, change(raw))
 
 
 def unwrap(data: bytes) -> bytes:
@@ -55,6 +79,28 @@ def unwrap(data: bytes) -> bytes:
     if len(raw) != 1:
         raise Unreadable("an envelope holds exactly one object")
     return raw[0]
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Each field: its number, wire type, value (empty for a number) and own bytes."""
+    position = 0
+    while position < len(data):
+        start = position
+        tag, position = _varint(data, position)
+        value, position = _skip(data, position, tag & 7)
+        yield tag >> 3, tag & 7, value, data[start:position]
+
+
+def _length_delimited(field: int, value: bytes) -> bytes:
+    return _encoded(field << 3 | _LENGTH_DELIMITED) + _encoded(len(value)) + value
+
+
+def _encoded(number: int) -> bytes:
+    parts = bytearray()
+    while number >= _MORE:
+        parts.append(number & ~_MORE & 0xFF | _MORE)
+        number >>= 7
+    return bytes([*parts, number])
 
 
 def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from k8s_mcp_server.policy.compile import CompiledPolicy, PolicyState
+from k8s_mcp_server.policy.compile import CompiledPolicy, Mode, PolicyState
 from k8s_mcp_server.policy.explain import printable
 from k8s_mcp_server.policy.limits import Limits, effective_limits
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, Urls, reach
@@ -71,6 +71,7 @@ class PolicyAccess:
     description: str
     state: PolicyState
     blocks: bool
+    mode: Mode = Mode.ENFORCE
     tools: tuple[str, ...] = ()
     expires_at: str = ""
     reason: str = ""
@@ -85,6 +86,8 @@ class PolicyAccess:
         yield f"Policy {self.name}: {_STATES[self.state]}{tools}{expiry}"
         if self.description:
             yield f"  {self.description}"
+        if self.mode in _MODES:
+            yield f"  {_MODES[self.mode]}"
         if self.blocks:
             yield "  It refuses you everything."
         yield from (f"  may {rule}" for rule in self.rules)
@@ -92,6 +95,10 @@ class PolicyAccess:
         yield from (f"  never {rule}" for rule in self.denies)
 
 
+_MODES = {
+    Mode.DRY_RUN: "mode DryRun: every write that it allows is a dry run, also where another policy allows it.",
+    Mode.AUDIT: "mode Audit: reads that no rule allows pass and are recorded, unless another policy has another mode.",
+}
 _STATES = {
     PolicyState.ACTIVE: "active",
     PolicyState.SUSPENDED: "suspended, its rules give nothing",
@@ -163,13 +170,22 @@ def effective_access(context: DecisionContext, *, defaults: Limits | None = None
 
 def default_namespace(context: DecisionContext) -> str:
     """The namespace of the client's commands that state none: the first policy in force that states one, by name."""
-    policies = context.snapshot.client_policies(context.client).valid
-    stated = (
-        policy.default_namespace
-        for policy in policies
+    return next((policy.default_namespace for policy in _giving(context) if policy.default_namespace), "")
+
+
+def only_dry_runs(context: DecisionContext) -> bool:
+    """Whether each policy whose rules count for the client's commands makes their writes dry runs."""
+    modes = {policy.mode for policy in _giving(context)}
+    return modes == {Mode.DRY_RUN}
+
+
+def _giving(context: DecisionContext) -> Iterable[CompiledPolicy]:
+    valid = context.snapshot.client_policies(context.client).valid
+    return (
+        policy
+        for policy in valid
         if context.tool in policy.tools and policy.state(now=context.now) is PolicyState.ACTIVE
     )
-    return next((namespace for namespace in stated if namespace), "")
 
 
 def reached_namespaces(rules: Iterable[Rule], context: DecisionContext) -> tuple[str, ...]:
@@ -208,6 +224,7 @@ def _show_policy(policy: Policy, context: DecisionContext) -> PolicyAccess:
         description=policy.description,
         state=state,
         blocks=blocks,
+        mode=policy.mode,
         tools=tuple(sorted(policy.tools)),
         expires_at=_timestamp(policy.expires_at),
         reason=policy.reason,

@@ -56,6 +56,7 @@ class Case:
     giving: tuple[CompiledPolicy, ...]  # whose rules count for this command
     question: Question | None = None  # of a resource request, once its scope is known
     narrowing: list[Rule] = field(default_factory=list)  # denies that take something out of a list
+    has_untold_deny: bool = False  # a deny takes it, and saying so would tell a namespace's labels
 
     @classmethod
     def of(cls, request: RequestInfo, context: DecisionContext) -> Case:
@@ -102,6 +103,13 @@ def allow(matched: RuleRef | None, *, reason: Reason = Reason.ALLOWED_BY_RULE, m
     if not message and matched is not None:
         message = f"Allowed by rule {matched.rule} of policy {matched.policy}."
     return Decision(verdict=Verdict.EXACT, reason=reason, message=message, matched=matched)
+
+
+def allow_dry_run(matched: RuleRef) -> Decision:
+    """The request may be forwarded as a dry run."""
+    message = f"Allowed as a dry run by rule {matched.rule} of policy {matched.policy}."
+    reason = Reason.ALLOWED_BY_RULE
+    return Decision(verdict=Verdict.EXACT, reason=reason, message=message, matched=matched, dry_run=True)
 
 
 def allow_cut(cut: ListCut, *, matched: RuleRef | None, reason: Reason = Reason.ALLOWED_BY_RULE) -> Decision:

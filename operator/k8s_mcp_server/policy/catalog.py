@@ -16,7 +16,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResource:
-    """One served resource (never a subresource)."""
+    """One served resource (never a subresource). ``custom``: a CustomResourceDefinition makes it."""
 
     group: str
     resource: str
@@ -24,6 +24,7 @@ class ApiResource:
     scope: Scope
     short_names: tuple[str, ...] = ()
     verbs: frozenset[str] = frozenset()
+    custom: bool = False
 
 
 class Catalog:

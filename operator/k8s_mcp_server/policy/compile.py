@@ -33,6 +33,14 @@ class PolicyState(StrEnum):
     INVALID = "Invalid"
 
 
+class Mode(StrEnum):
+    """What a policy does with what its rules allow, and with what they do not."""
+
+    ENFORCE = "Enforce"
+    DRY_RUN = "DryRun"
+    AUDIT = "Audit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledPolicy:
     """A valid policy.
@@ -53,6 +61,7 @@ class CompiledPolicy:
     rules: tuple[Rule, ...] = ()
     denies: tuple[Rule, ...] = ()
     description: str = ""
+    mode: Mode = Mode.ENFORCE
     suspend: bool = False
     block: bool = False
     expires_at: datetime | None = None
@@ -162,6 +171,7 @@ def _compile(model: SpecModel, metadata: Mapping[str, Any]) -> CompiledPolicy:
         rules=tuple(compile_rule(item, place=f"rules[{i}]") for i, item in enumerate(model.rules)),
         denies=tuple(compile_rule(item, place=f"deny[{i}]") for i, item in enumerate(model.deny)),
         description=model.description,
+        mode=Mode(model.mode),
         suspend=model.suspend,
         block=model.block,
         expires_at=_expiry(model, metadata),

@@ -8,10 +8,14 @@ from typing import Protocol
 
 
 class Verdict(StrEnum):
-    """``exact``: forwarded as it is; ``filtered``: a list or watch cut to the policy; ``deny``: not forwarded."""
+    """``exact``: forwarded as it is; ``filtered``: a list or watch cut to the policy; ``deny``: not forwarded.
+
+    ``audit``: a read that would be denied, were not every policy that names the client in mode Audit; forwarded.
+    """
 
     EXACT = "exact"
     FILTERED = "filtered"
+    AUDIT = "audit"
     DENY = "deny"
 
 
@@ -36,6 +40,7 @@ class Reason(StrEnum):
     UNKNOWN_NAMESPACE = "UnknownNamespace"
     UNKNOWN_RESOURCE = "UnknownResource"
     PRIVILEGED_WORKLOAD = "PrivilegedWorkload"
+    NO_DRY_RUN = "NoDryRun"  # a policy makes it a dry run, and there is none
     SNAPSHOT_STALE = "SnapshotStale"
     MALFORMED_REQUEST = "MalformedRequest"
     ERROR = "Error"
@@ -68,7 +73,8 @@ class Decision:
         message: one or two sentences for the client; names nothing that the client could not see.
         matched: the rule that allowed or denied, None when no rule did.
         nearest: for a denial, the nearest things that are allowed, such as ``get pods in team-a``; may be empty.
-        cut: for ``filtered``, which objects may be seen; None otherwise.
+        cut: for ``filtered`` and some of ``audit``, which objects may be seen; None when all may.
+        dry_run: a write that may be forwarded only as a dry run.
     """
 
     verdict: Verdict
@@ -77,6 +83,7 @@ class Decision:
     matched: RuleRef | None = None
     nearest: tuple[str, ...] = ()
     cut: ListCut | None = None
+    dry_run: bool = False
 
     @property
     def advice(self) -> str:

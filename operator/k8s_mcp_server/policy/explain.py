@@ -157,6 +157,11 @@ def malformed(client: Client, request: RequestInfo) -> str:
     return f"{_may_not(client, request)}: the API has no such request."
 
 
+def no_dry_run(client: Client, request: RequestInfo, policy: Policy) -> str:
+    """A policy makes it a dry run, and the API has none for it."""
+    return f"{_may_not(client, request)}: policy {whom([policy])} allows only dry runs, and this has none."
+
+
 def uncuttable(client: Client, request: RequestInfo) -> str:
     """The answer would have to be cut, but comes over an upgraded connection."""
     return f"{_may_not(client, request)}: over an upgraded connection the answer cannot be cut to the policy."

@@ -119,6 +119,16 @@ def deny_takes(deny: Rule, question: Question) -> Fit | None:
     return Fit.PART if Fit.PART in (names, place) else Fit.WHOLE
 
 
+def narrows_namespace(deny: Rule, name: str, question: Question) -> bool:
+    """Whether a deny that takes part of the list of namespaces takes this one."""
+    if deny.resource_names is not None and not deny.resource_names.matches(name):
+        return False
+    scope = deny.scope
+    if isinstance(scope, NamespaceNames | NamespaceLabels):
+        return deny_reaches(scope, name, known=question.known)
+    return True
+
+
 def rule_in_namespace(
     rules: Iterable[Rule], namespace: str, *, known: Mapping[str, Namespace], environment: Environment
 ) -> Rule | None:

@@ -8,7 +8,7 @@ server, and what is not understood must not grant. Nothing here has a meaning ye
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -18,6 +18,7 @@ from k8s_mcp_server.policy.quantity import parse_bytes, parse_duration
 
 READING_VERBS = frozenset({"get", "list", "watch"})
 RESERVED_SUBJECTS = frozenset({"system:authenticated", "system:unauthenticated", "system:masters"})
+LONGEST_AUDIT = timedelta(days=30)
 MEMORY_BOUNDS = (64 * 2**20, 16 * 2**30)
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -226,6 +227,7 @@ class SpecModel(_Strict):
     tools: Annotated[tuple[Literal["kubectl"], ...], Field(strict=False, min_length=1, max_length=4)] = ("kubectl",)
     rules: Annotated[tuple[RuleModel, ...], Field(strict=False, max_length=64)] = ()
     deny: Annotated[tuple[DenyRuleModel, ...], Field(strict=False, max_length=64)] = ()
+    mode: Literal["Enforce", "DryRun", "Audit"] = "Enforce"
     suspend: bool = False
     block: bool = False
     expires_at: Annotated[str, Field(max_length=35, pattern=TIMESTAMP)] | None = None
@@ -245,6 +247,9 @@ class SpecModel(_Strict):
     def _check(self) -> Self:
         if self.expires_at is not None and self.expires_after is not None:
             raise ValueError("state expiresAt or expiresAfter, not both")
+        within = self.expires_after is not None and parse_duration(self.expires_after) <= LONGEST_AUDIT
+        if self.mode == "Audit" and not within:
+            raise ValueError("mode Audit needs expiresAfter of at most 720h (30 days)")
         for rules in (self.rules, self.deny):
             names = [rule.name for rule in rules if rule.name is not None]
             if len(names) != len(set(names)):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
+from k8s_mcp_server.commands.dry_run import without_waiting
 from k8s_mcp_server.commands.parse import parse_command
 from k8s_mcp_server.errors import CommandRefused, Unavailable
 from k8s_mcp_server.execution.result import ApiAccess
@@ -202,6 +203,8 @@ class CommandRunner:
             limit = command.limits.timeout_seconds
             command.timeout_clamped = arguments.timeout > limit
             command.limits = replace(command.limits, timeout_seconds=min(arguments.timeout, limit))
+        if command.standing.is_dry:
+            pipeline = without_waiting(pipeline)
         async with self._admission.place(command.client, limits=command.standing.limits):
             return await self._execute(command, pipeline, stdin=arguments.stdin)
 

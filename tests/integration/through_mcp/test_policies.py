@@ -1,4 +1,4 @@
-"""What policies can say, from the object that an administrator writes to what an agent gets from the real API server."""
+"""What policies can say: from the object that an administrator writes to what an agent gets."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestOnePolicyForAllTeams:
             cluster.kubectl("create", "configmap", f"seen-{team}", "--namespace", webs[team])
         name = f"all-teams-{uuid.uuid4().hex[:6]}"
         scope = {"namespaceSelector": {"matchSubject": {"label": TEAM}}}
-        subjects = [{"kind": "Group", "name": f"system:serviceaccounts:{home}"} for home in homes.values()]
+        subjects = [{"kind": "ServiceAccount", "namespace": home, "name": "agent"} for home in homes.values()]
         apply_policy(cluster, name, {"subjects": subjects, "rules": [{**scope, **gives("get list", "configmaps")}]})
         try:
             for agent in agents.values():
@@ -178,3 +178,110 @@ def _policy_of(cluster: TestCluster, namespace: str) -> str:
     found = json.loads(cluster.kubectl("get", "mcpap", "--output=json").stdout)["items"]
     (name,) = [item["metadata"]["name"] for item in found if namespace in json.dumps(item["spec"])]
     return str(name)
+
+
+class TestDryRun:
+    VERBS = "get list watch create update patch delete deletecollection"
+
+    @pytest.fixture
+    def namespace(self, cluster: TestCluster, namespace_factory: NamespaceFactory) -> str:
+        namespace = namespace_factory(labels=RESTRICTED)
+        cluster.kubectl("create", "configmap", "kept", "--namespace", namespace, "--from-literal=key=before")
+        return namespace
+
+    @pytest.fixture
+    def agent(self, namespace: str, agent_factory: AgentFactory) -> Agent:
+        rule = {"namespaces": [namespace], **gives(self.VERBS, "configmaps pods pods/exec")}
+        return agent_factory({"mode": "DryRun", "rules": [rule]})
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            pytest.param("create configmap made -n {namespace}", id="create"),
+            pytest.param("label configmap kept -n {namespace} seen=yes", id="patch"),
+            pytest.param("replace -n {namespace} -f -", id="update"),
+            pytest.param("apply -n {namespace} -f -", id="apply"),
+            pytest.param("apply --server-side --force-conflicts -n {namespace} -f -", id="server-side apply"),
+            pytest.param("delete configmap kept -n {namespace}", id="delete, with a body"),
+            pytest.param("delete configmap kept -n {namespace} --now --cascade=orphan", id="delete, with options"),
+            pytest.param("delete configmaps --all -n {namespace}", id="delete all"),
+            pytest.param("delete --raw /api/v1/namespaces/{namespace}/configmaps", id="deletecollection"),
+            pytest.param("delete --raw /api/v1/namespaces/{namespace}/configmaps?dryRun=None", id="with its own word"),
+        ],
+    )
+    def test_nothing_changes_and_the_result_says_so_first(
+        self, cluster: TestCluster, namespace: str, agent: Agent, command: str
+    ) -> None:
+        before = _state(cluster, namespace)
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept"}, "data": {"key": "after"}}
+        stdin = {"stdin": json.dumps(manifest)} if command.endswith("-f -") else {}
+        answer = agent.kubectl(command.format(namespace=namespace), **stdin)
+        assert answer.status == "succeeded", answer.everything
+        assert answer.text.startswith("DRY RUN, nothing changed\n")
+        assert answer.fields["dry_run"] == "DRY RUN, nothing changed"
+        assert _state(cluster, namespace) == before
+
+    def test_a_read_is_no_dry_run_and_what_has_none_is_refused(self, namespace: str, agent: Agent) -> None:
+        read = agent.kubectl(f"get configmap kept -n {namespace}")
+        assert read.status == "succeeded"
+        assert "DRY RUN" not in read.everything
+        shell = agent.kubectl(f"exec kept -n {namespace} -- id")
+        assert "uid=" not in shell.everything
+        assert shell.status != "succeeded"
+
+    def test_it_wins_over_a_policy_that_enforces(
+        self, cluster: TestCluster, namespace: str, agent_factory: AgentFactory
+    ) -> None:
+        rule = {"namespaces": [namespace], **gives(self.VERBS, "configmaps")}
+        agent = agent_factory({"rules": [rule]})
+        subjects = json.loads(cluster.kubectl("get", "mcpap", _policy_of(cluster, namespace), "-o", "json").stdout)
+        name = f"dry-{uuid.uuid4().hex[:6]}"
+        spec = {"subjects": subjects["spec"]["subjects"], "mode": "DryRun", "rules": [rule]}
+        apply_policy(cluster, name, spec)
+        try:
+            await_in_force(agent, name)
+            before = _state(cluster, namespace)
+            deleted = agent.kubectl(f"delete configmap kept -n {namespace} --wait=false")
+            assert deleted.text.startswith("DRY RUN, nothing changed\n")
+            assert _state(cluster, namespace) == before
+        finally:
+            cluster.kubectl("delete", "mcpap", name)
+
+
+def _state(cluster: TestCluster, namespace: str) -> dict[str, str]:
+    """The version of every ConfigMap and Pod of the namespace."""
+    found = json.loads(cluster.kubectl("get", "configmaps,pods", "-n", namespace, "-o", "json").stdout)["items"]
+    return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in found}
+
+
+class TestAudit:
+    def test_reads_pass_and_are_recorded_down_to_the_floor(
+        self,
+        cluster: TestCluster,
+        installed: InstalledService,
+        namespace_factory: NamespaceFactory,
+        agent_factory: AgentFactory,
+    ) -> None:
+        namespace = namespace_factory()
+        cluster.kubectl("create", "configmap", "seen", "--namespace", namespace)
+        agent = agent_factory({"mode": "Audit", "expiresAfter": "1h", "description": f"for {namespace}"})
+
+        read = agent.kubectl(f"get configmap seen -n {namespace} -o name")
+        assert (read.status, read.stdout) == ("succeeded", "configmap/seen\n")
+        everything = agent.kubectl("get configmaps -A -o custom-columns=NS:.metadata.namespace,NAME:.metadata.name")
+        assert namespace in everything.stdout
+        assert "kube-system" not in everything.everything
+        assert "k8s-mcp-system" not in everything.everything
+        for below in (
+            f"get secrets -n {namespace}",
+            f"create configmap made -n {namespace}",
+            f"delete configmap seen -n {namespace}",
+            "get configmaps -n kube-system",
+            "get configmaps -n k8s-mcp-system",
+        ):
+            assert agent.kubectl(below).status == "denied", below
+        lines = [json.loads(line) for line in installed.audit_log.read_text(encoding="utf-8").splitlines()]
+        policy = _policy_of(cluster, namespace)
+        audited = [line for line in lines if line["kind"] == "Request" and line["policy"] == policy]
+        assert {"audit"} == {line["verdict"] for line in audited if line["attributes"].get("resource") == "configmaps"}
+        assert {"NotAllowed"} == {line["reason"] for line in audited if line["verdict"] == "audit"}

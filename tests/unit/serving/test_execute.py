@@ -346,7 +346,7 @@ async def test_a_request_that_policy_denied_is_explained(service: Service) -> No
     assert (fields(result)["status"], fields(result)["reason"]) == ("denied", "NotAllowed")
     assert fields(result)["denials"] == ["No get secrets. Allowed instead: get pods in a."]
     assert "Allowed instead: get pods in a." in text(result)
-    assert service.audit()[0]["requests"] == {"exact": 0, "filtered": 0, "deny": 1}
+    assert service.audit()[0]["requests"] == {"exact": 0, "filtered": 0, "deny": 1, "audit": 0}
 
 
 async def test_requests_denied_for_different_reasons_share_one_word(service: Service) -> None:
@@ -361,6 +361,47 @@ async def test_requests_denied_for_different_reasons_share_one_word(service: Ser
 
     assert fields(result)["reason"] == "PolicyDenied"
     assert fields(result)["denials"] == ["NotAllowed", "SensitiveNotNamed"]
+
+
+@pytest.mark.parametrize(
+    ("dry_runs", "writes", "line"),
+    [
+        pytest.param(2, 0, "DRY RUN, nothing changed", id="all of them"),
+        pytest.param(1, 2, "DRY RUN in part: 1 of 3 writes changed nothing", id="some of them"),
+        pytest.param(0, 2, "", id="none of them"),
+    ],
+)
+async def test_a_dry_run_is_the_first_thing_that_a_result_says(
+    service: Service, dry_runs: int, writes: int, line: str
+) -> None:
+    async def work(_: Pipeline, session: CommandSession) -> Result:
+        session.dry_runs, session.writes = dry_runs, writes
+        return Result(exit_code=0, stage_exit_codes=(0,), stdout=b"created\n", stderr=b"", duration_seconds=0.1)
+
+    service.executor.work = work
+
+    result = await run(service, {"command": "create configmap x"})
+
+    assert fields(result).get("dry_run", "") == line
+    assert text(result).startswith(line or "created")
+    assert service.audit()[0]["dryRuns"] == dry_runs
+
+
+@pytest.mark.parametrize(
+    ("mode", "command", "argv"),
+    [
+        pytest.param("DryRun", "delete pod x", ("kubectl", "--wait=false", "delete", "pod", "x"), id="delete"),
+        pytest.param("DryRun", "get pods", ("kubectl", "get", "pods"), id="anything else"),
+        pytest.param("Enforce", "delete pod x", ("kubectl", "delete", "pod", "x"), id="no dry run"),
+    ],
+)
+async def test_a_delete_that_is_a_dry_run_does_not_wait_for_what_never_goes(
+    service: Service, mode: str, command: str, argv: tuple[str, ...]
+) -> None:
+    service.store.set(policy("readers", "alice", mode=mode))
+    await run(service, {"command": command})
+
+    assert service.executor.pipelines[0].stages[0].argv == argv
 
 
 async def test_a_list_that_was_cut_is_marked(service: Service) -> None:
