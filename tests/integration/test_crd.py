@@ -43,6 +43,8 @@ RULES = [
         "namespaceSelector": {"matchSubject": {"label": "acme.com/team", "groupPrefix": "oidc:team-"}},
         "roleRef": {"kind": "ClusterRole", "name": "system:aggregate-to-edit"},
     },
+    {"namespaces": ["team-a"], "fromRBAC": True},
+    rule("get", "pods", fromRBAC=True),
 ]
 EVERYTHING = {
     "description": "Deploys of team A; ask #team-a",

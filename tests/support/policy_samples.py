@@ -49,7 +49,10 @@ def _table() -> dict[str, tuple[dict[str, Any], str]]:
         "no scope of a deny": ({"deny": [unscoped]}, _ONE_SCOPE),
         "no resources": (
             {"rules": [{"namespaces": ["a"], "verbs": ["get"]}]},
-            "apiGroups and resources are needed, unless the rule has a roleRef or is about nonResourceURLs",
+            (
+                "apiGroups and resources are needed, unless the rule has a roleRef or fromRBAC, or is about "
+                "nonResourceURLs"
+            ),
         ),
         "no resources of a deny": (
             {"deny": [{"namespaces": ["a"], "verbs": ["get"]}]},
@@ -57,12 +60,17 @@ def _table() -> dict[str, tuple[dict[str, Any], str]]:
         ),
         "no verbs": (
             {"rules": [{"namespaces": ["a"], "apiGroups": [""], "resources": ["pods"]}]},
-            "verbs are needed, unless the rule has a roleRef",
+            "verbs are needed, unless the rule has a roleRef or fromRBAC",
         ),
         "a role and verbs": ({"rules": [{**role, "namespaces": ["a"], "verbs": ["get"]}]}, _ROLE),
         "a role and resources": ({"rules": [{**role, **unscoped, "namespaces": ["a"]}]}, _ROLE),
         "a role and names": ({"rules": [{**role, "namespaces": ["a"], "resourceNames": ["x"]}]}, _ROLE),
         "a role for paths": ({"rules": [{**role, "nonResourceURLs": ["/metrics"]}]}, _ROLE),
+        "a role and fromRBAC": ({"rules": [{**role, "namespaces": ["a"], "fromRBAC": True}]}, _ROLE),
+        "fromRBAC for paths": (
+            {"rules": [{**path, "fromRBAC": True}]},
+            "fromRBAC is about resources: it does not go with nonResourceURLs",
+        ),
         "a role without scope": ({"rules": [role]}, _ONE_SCOPE),
         "paths with resources": ({"rules": [{**path, "resources": ["pods"]}]}, _PATHS),
         "paths with names": ({"deny": [{**path, "resourceNames": ["x"]}]}, _PATHS),
@@ -89,6 +97,7 @@ def _schema_table() -> dict[str, tuple[dict[str, Any], str]]:
     return {
         "no subjects": ({"subjects": []}, "should have at least 1 items"),
         "clusterScoped: false": ({"rules": [rule(clusterScoped=False)]}, "Unsupported value: false"),
+        "fromRBAC: false": ({"rules": [rule(fromRBAC=False)]}, "Unsupported value: false"),
         "a role of a namespace": (
             {"rules": [{"namespaces": ["a"], "roleRef": {"kind": "Role", "name": "x"}}]},
             "Unsupported value",

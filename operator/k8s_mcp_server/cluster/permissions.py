@@ -73,6 +73,12 @@ REQUIRED_PERMISSIONS: Final = (
         reason="who a client is",
     ),
     Permission(
+        api_group="authorization.k8s.io",
+        resource="subjectaccessreviews",
+        verbs=("create",),
+        reason="what a client may do by the cluster's own RBAC (fromRBAC)",
+    ),
+    Permission(
         api_group="coordination.k8s.io",
         resource="leases",
         verbs=("get", "update"),

@@ -32,6 +32,7 @@ class RuleAccess:
         namespaces: those it reaches now, at most `MAX_NAMESPACES_SHOWN`; empty for other scopes and for denies.
         namespace_count: how many it reaches.
         role: gives what this ClusterRole gives; ``api_groups`` to ``verbs`` are empty then.
+        from_rbac: only what the client's own RBAC gives.
     """
 
     name: str
@@ -44,8 +45,13 @@ class RuleAccess:
     verbs: tuple[str, ...] = ()
     allow_privileged_workloads: bool = False
     role: str = ""
+    from_rbac: bool = False
 
     def __str__(self) -> str:
+        own = ", as far as your own RBAC in the cluster gives it" if self.from_rbac else ""
+        return self._text() + own
+
+    def _text(self) -> str:
         if self.role:
             what = f"what ClusterRole {self.role} allows, except for what is sensitive"
             return f"{self.name}: {what}, {self.where}{self._reached()}"
@@ -259,6 +265,7 @@ def _show_rule(rule: Rule, *, namespaces: tuple[str, ...]) -> RuleAccess:
         resources=tuple(sorted(rule.resources)),
         resource_names=names.texts if names else (),
         verbs=tuple(sorted(rule.verbs)),
+        from_rbac=rule.from_rbac,
         allow_privileged_workloads=rule.allow_privileged_workloads,
     )
 

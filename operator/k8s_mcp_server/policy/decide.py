@@ -7,6 +7,7 @@ request to the next; what no step allows is denied.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
 
-__all__ = ["DecisionContext", "decide"]
+__all__ = ["DecisionContext", "decide", "depends_on_rbac"]
 
 Step: TypeAlias = Callable[[Case], Decision | None]
 
@@ -43,6 +44,18 @@ def decide(request: RequestInfo, context: DecisionContext) -> Decision:
     if decision is not None:
         return decision
     return refuse(case, nearest=nearest(case, allows=partial(_allows, context=context)))
+
+
+def depends_on_rbac(request: RequestInfo, context: DecisionContext) -> bool:
+    """Whether the answer depends on what the cluster's RBAC gives the client, which is to be looked up then."""
+    case = Case.of(request, context)
+    if not case.policies.use_rbac:
+        return False
+    rules = [rule for _, rule in case.rules() if rule.from_rbac]
+    if not rules or _find_scope(case) is not None or case.question is None:
+        return False
+    question = replace(case.question, in_rbac=True)
+    return any(isinstance(rule_gives(rule, question), Fit) for rule in rules)
 
 
 def _judge(case: Case) -> Decision | None:
@@ -108,7 +121,11 @@ def _find_scope(case: Case) -> Decision | None:
     if scope is None:
         return refusal(Reason.UNKNOWN_RESOURCE, explain.unknown_resource(context.client, request))
     case.question = Question.of(
-        request, scope=scope, known=context.snapshot.namespaces, environment=context.environment
+        request,
+        scope=scope,
+        known=context.snapshot.namespaces,
+        environment=context.environment,
+        in_rbac=context.rights.allow(request),
     )
     if _is_misplaced(case.question):
         return refusal(Reason.MALFORMED_REQUEST, explain.malformed(context.client, request))

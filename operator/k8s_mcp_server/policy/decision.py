@@ -39,6 +39,8 @@ class Reason(StrEnum):
     OWN_NAMESPACE = "OwnNamespace"
     UNKNOWN_NAMESPACE = "UnknownNamespace"
     UNKNOWN_RESOURCE = "UnknownResource"
+    NOT_IN_RBAC = "NotInRBAC"  # a rule gives what the client's own RBAC gives, and that is not this
+    RBAC_UNAVAILABLE = "RBACUnavailable"  # what it gives could not be looked up
     PRIVILEGED_WORKLOAD = "PrivilegedWorkload"
     NO_DRY_RUN = "NoDryRun"  # a policy makes it a dry run, and there is none
     SNAPSHOT_STALE = "SnapshotStale"

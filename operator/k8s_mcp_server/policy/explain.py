@@ -125,6 +125,8 @@ def near_miss(client: Client, request: RequestInfo, policies: Iterable[Policy], 
             f"workloads are written only in namespaces labelled {POD_SECURITY_LABEL}=baseline or restricted, "
             "unless the rule says allowPrivilegedWorkloads: true"
         ),
+        Reason.NOT_IN_RBAC: "a rule gives what your own RBAC in the cluster gives, and that does not allow it",
+        Reason.RBAC_UNAVAILABLE: "your own RBAC in the cluster could not be looked up; try again in a moment",
         Reason.UNKNOWN_NAMESPACE: (f"namespace {namespace} is not known; if it was created a moment ago, try again"),
     }[reason]
     return f"{_may_not(client, request)}: {why}. Policy: {whom(policies)}."

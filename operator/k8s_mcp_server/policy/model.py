@@ -177,17 +177,27 @@ class RuleModel(ScopedModel):
 
     verbs: Verbs | None = None
     role_ref: RoleRefModel | None = None
+    from_rbac: Literal[True] | None = Field(default=None, alias="fromRBAC")
     allow_privileged_workloads: bool = False
 
     @model_validator(mode="after")
     def _check_content(self) -> Self:
-        if self.role_ref is None and self.verbs is None:
-            raise ValueError("verbs are needed, unless the rule has a roleRef")
-        if self.role_ref is None and self.non_resource_urls is None and not self.has_resources:
+        is_own = self.role_ref is None and self.from_rbac is None
+        if is_own and self.verbs is None:
+            raise ValueError("verbs are needed, unless the rule has a roleRef or fromRBAC")
+        if is_own and self.non_resource_urls is None and not self.has_resources:
             raise ValueError(
-                "apiGroups and resources are needed, unless the rule has a roleRef or is about nonResourceURLs"
+                "apiGroups and resources are needed, unless the rule has a roleRef or fromRBAC, or is about "
+                "nonResourceURLs"
             )
-        said_by_role = (self.non_resource_urls, self.api_groups, self.resources, self.resource_names, self.verbs)
+        if self.from_rbac is not None and self.non_resource_urls is not None:
+            raise ValueError("fromRBAC is about resources: it does not go with nonResourceURLs")
+        return self
+
+    @model_validator(mode="after")
+    def _check_role(self) -> Self:
+        about_resources = (self.api_groups, self.resources, self.resource_names, self.verbs)
+        said_by_role = (self.non_resource_urls, self.from_rbac, *about_resources)
         if self.role_ref is not None and any(item is not None for item in said_by_role):
             raise ValueError(
                 "roleRef goes with namespaces, namespaceSelector or clusterScoped only: the role says what is allowed"

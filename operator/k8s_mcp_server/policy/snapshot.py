@@ -31,12 +31,14 @@ class ClientPolicies:
         valid: those that may give something.
         refusing: those that refuse the client everything: blocked, or invalid with something that may be a deny.
         denies: every deny, with its policy.
+        use_rbac: a rule gives what the cluster's RBAC gives the client.
     """
 
     named: tuple[Policy, ...]
     valid: tuple[CompiledPolicy, ...]
     refusing: tuple[Policy, ...]
     denies: tuple[tuple[Policy, Rule], ...]
+    use_rbac: bool
 
     @classmethod
     def of(cls, policies: Iterable[Policy]) -> ClientPolicies:
@@ -47,6 +49,9 @@ class ClientPolicies:
             valid=tuple(policy for policy in named if isinstance(policy, CompiledPolicy)),
             refusing=tuple(policy for policy in named if _refuses(policy)),
             denies=tuple((policy, deny) for policy in named for deny in policy.denies),
+            use_rbac=any(
+                rule.from_rbac for policy in named if isinstance(policy, CompiledPolicy) for rule in policy.rules
+            ),
         )
 
 

@@ -180,6 +180,36 @@ def _policy_of(cluster: TestCluster, namespace: str) -> str:
     return str(name)
 
 
+class TestOwnRights:
+    def test_an_agent_gets_what_the_cluster_s_rbac_gives_it_and_loses_it_with_that(
+        self, cluster: TestCluster, namespace_factory: NamespaceFactory, agent_factory: AgentFactory
+    ) -> None:
+        namespace, other = namespace_factory(), namespace_factory()
+        agent = agent_factory({"rules": [{"name": "own", "namespaces": [namespace, other], "fromRBAC": True}]})
+        subject = json.loads(cluster.kubectl("get", "mcpap", _policy_of(cluster, other), "-o", "json").stdout)
+        account = "{namespace}:{name}".format(**subject["spec"]["subjects"][0])
+        before = agent.kubectl(f"get configmaps -n {namespace}")
+        assert (before.status, before.fields["reason"]) == ("denied", "NotInRBAC")
+
+        bind = ("create", "rolebinding", "own", "--clusterrole=edit", f"--serviceaccount={account}")
+        cluster.kubectl(*bind, "--namespace", namespace)
+        eventually(
+            lambda: agent.kubectl(f"create configmap made -n {namespace}").status == "succeeded",
+            "the client's own right gave nothing",
+        )
+        eventually(
+            lambda: agent.kubectl(f"get configmaps -n {namespace}").status == "succeeded", "a no was kept for too long"
+        )
+        assert agent.kubectl(f"get configmaps -n {other}").fields["reason"] == "NotInRBAC"
+        assert agent.kubectl(f"get secrets -n {namespace}").fields["reason"] == "SensitiveNotNamed"
+        assert agent.kubectl("get configmaps -A").status == "denied"
+
+        cluster.kubectl("delete", "rolebinding", "own", "--namespace", namespace)
+        eventually(
+            lambda: agent.kubectl(f"get configmaps -n {namespace}").status == "denied", "a right that went still gave"
+        )
+
+
 class TestDryRun:
     VERBS = "get list watch create update patch delete deletecollection"
 

@@ -21,6 +21,7 @@ from k8s_mcp_server.policy.decide import DecisionContext, decide
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.roles import read_role
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
@@ -122,6 +123,7 @@ def _decisions(
             environment=Environment(),
             now=datetime.fromtimestamp(moment).astimezone(),
             snapshot_age=0.0,
+            rights=Rights(answers={request: True}),  # RBAC's answer of that time is not recorded; it was a yes
         )
         yield decide(request, context)
 

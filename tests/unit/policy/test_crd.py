@@ -25,7 +25,7 @@ BY_TYPE = {
     kind: [pytest.param(node, id=path) for path, node in NODES if node.get("type") == kind]
     for kind in ("string", "array")
 }
-ONLY_ALLOWS = {"allowPrivilegedWorkloads", "roleRef"}
+ONLY_ALLOWS = {"allowPrivilegedWorkloads", "fromRBAC", "roleRef"}
 BOUNDS = {"maxLength": "max_length", "minLength": "min_length", "pattern": "pattern", "minimum": "ge", "maximum": "le"}
 
 
