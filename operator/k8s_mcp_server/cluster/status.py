@@ -1,4 +1,4 @@
-"""What a policy's object says about itself: the ``Ready`` and ``Active`` conditions, and who writes them.
+"""What a policy's object says about itself: its conditions, and who writes them.
 
 Status informs people; no decision reads it. Only the holder of the Lease writes, by server-side apply with a
 field manager of its own, and only where something differs.
@@ -23,6 +23,7 @@ from k8s_mcp_server.cluster.resync import PATHS
 from k8s_mcp_server.cluster.store import PolicyObject, PolicyStore, Resource
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.compile import API_VERSION, CompiledPolicy, InvalidPolicy, Policy, PolicyState
+from k8s_mcp_server.policy.notices import notices
 from k8s_mcp_server.policy.scopes import (
     Namespace,
     NamespaceLabels,
@@ -56,7 +57,8 @@ def status_of(policy: Policy, *, matched_namespaces: int, previous: Mapping[str,
         previous: the status now; a condition that keeps its ``status`` keeps its ``lastTransitionTime``.
         now: aware.
     """
-    conditions = (_ready(policy), _active(policy, now))
+    ready = _ready(policy)
+    conditions = (ready, _active(policy, now), _stalled(ready), _warnings(policy))
     kept_back = () if isinstance(policy, InvalidPolicy) else withheld(policy.rules)
     return {
         "observedGeneration": policy.generation,
@@ -125,6 +127,22 @@ def _active(policy: Policy, now: datetime) -> _Condition:
         if _expiry(policy):
             message += f" until {_expiry(policy)}"
     return _Condition(type="Active", holds=state_reason == "Active", reason=state_reason, message=message)
+
+
+def _stalled(ready: _Condition) -> _Condition:
+    """For kstatus, which takes a policy that is not ready for one on its way unless it is told otherwise."""
+    if ready.holds:
+        return _Condition(type="Stalled", holds=False, reason=ready.reason, message="nothing is in the way")
+    return _Condition(type="Stalled", holds=True, reason=ready.reason, message=ready.message)
+
+
+def _warnings(policy: Policy) -> _Condition:
+    found = () if isinstance(policy, InvalidPolicy) else notices(policy.rules)
+    if not found:
+        return _Condition(type="Warnings", holds=False, reason="NoWarnings", message="the rules give what they seem to")
+    reasons = {notice.reason for notice in found}
+    reason = reasons.pop() if len(reasons) == 1 else "SeveralWarnings"
+    return _Condition(type="Warnings", holds=True, reason=reason, message="; ".join(item.message for item in found))
 
 
 def _expiry(policy: Policy) -> str:

@@ -135,6 +135,33 @@ def following(*roles: dict[str, Any]) -> Policy:
     return Snapshot.build([], [], map(read_role, roles)).following(read_policy(FOLLOWS))
 
 
+@pytest.mark.parametrize(
+    ("body", "stalled"),
+    [
+        pytest.param(policy_body(), "False", id="in force"),
+        pytest.param(policy_body(suspend=True), "False", id="suspended: ready, and told by Active"),
+        pytest.param(policy_body(spec={}), "True", id="invalid"),
+        pytest.param(FOLLOWS, "True", id="a missing role"),
+    ],
+)
+def test_what_will_not_get_ready_by_itself_is_stalled(body: dict[str, Any], stalled: str) -> None:
+    found = conditions(Snapshot.empty().following(read_policy(body)))
+
+    assert found["Stalled"]["status"] == stalled
+    assert (found["Ready"]["status"] == "False") is (stalled == "True")
+
+
+def test_what_a_policy_gives_beyond_what_it_seems_to_is_said() -> None:
+    writes = {**RULE, "name": "write", "verbs": ["create"]}
+
+    assert conditions(read_policy(policy_body()))["Warnings"]["status"] == "False"
+    one = conditions(read_policy(policy_body(rules=[writes])))["Warnings"]
+    assert (one["status"], one["reason"]) == ("True", "WorkloadWrites")
+    assert "write writes workloads" in one["message"]
+    several = policy_body(rules=[{**writes, "allowPrivilegedWorkloads": True}])
+    assert conditions(read_policy(several))["Warnings"]["reason"] == "SeveralWarnings"
+
+
 def test_a_missing_role_makes_a_policy_not_ready_and_leaves_its_other_rules_active() -> None:
     found = conditions(following())
 
