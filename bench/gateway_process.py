@@ -40,6 +40,16 @@ class _Known:
     async def refresh(self) -> None:
         """Nothing new."""
 
+    async def review(self, client: Client, request: RequestInfo) -> bool:
+        """No rule here goes by the client's own rights."""
+        del client, request
+        return False
+
+    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
+        """Likewise."""
+        del client, request
+        return None
+
 
 def _policy(namespace: str) -> dict[str, Any]:
     rule = {
@@ -62,7 +72,9 @@ async def _serve() -> None:
     environment = Environment(own_namespace=OWN, own_service_account=ACCOUNT)
     gateway = Gateway(
         api_server=ApiServer(host=host, port=int(port), ca_file=Path(ca_file), token_file=Path(token_file)),
-        authorizer=Authorizer(store=known, discovery=known, environment=environment, clock=lambda: datetime.now(UTC)),
+        authorizer=Authorizer(
+            store=known, discovery=known, access=known, environment=environment, clock=lambda: datetime.now(UTC)
+        ),
         metrics=Metrics(),
         audit=AuditLog(io.StringIO(), cluster="bench"),
         service_account=f"system:serviceaccount:{OWN}:{ACCOUNT}",

@@ -49,6 +49,16 @@ class Policies:
     async def refresh(self) -> None:
         """There is nothing new."""
 
+    async def review(self, client: Client, request: RequestInfo) -> bool:
+        """No rule here goes by the client's own rights."""
+        del client, request
+        return False
+
+    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
+        """Likewise."""
+        del client, request
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -122,7 +132,7 @@ async def running(site: Site, folder: Path) -> AsyncIterator[RunningGateway]:
     # No namespace is the service's own: that one is cut out of every list, which is not what is compared here.
     environment = Environment(own_namespace="eq-nowhere", own_service_account="nobody")
     authorizer = RememberingAuthorizer(
-        store=policies, discovery=policies, environment=environment, clock=lambda: datetime.now(UTC)
+        store=policies, discovery=policies, access=policies, environment=environment, clock=lambda: datetime.now(UTC)
     )
     authorizer.asked = defaultdict(list)
     gateway = Gateway(

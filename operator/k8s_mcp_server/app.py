@@ -130,7 +130,11 @@ class Application:
         self.gateway = Gateway(
             api_server=api_server,
             authorizer=Authorizer(
-                store=self.cluster.store, discovery=self.cluster.discovery, environment=environment, clock=_now
+                store=self.cluster.store,
+                discovery=self.cluster.discovery,
+                access=self.cluster.access,
+                environment=environment,
+                clock=_now,
             ),
             metrics=self._metrics,
             audit=audit,

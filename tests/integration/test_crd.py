@@ -39,6 +39,12 @@ RULES = [
         },
     ),
     {"nonResourceURLs": ["/metrics", "/logs/*"], "verbs": ["get"]},
+    {
+        "namespaceSelector": {"matchSubject": {"label": "acme.com/team", "groupPrefix": "oidc:team-"}},
+        "roleRef": {"kind": "ClusterRole", "name": "system:aggregate-to-edit"},
+    },
+    {"namespaces": ["team-a"], "fromRBAC": True},
+    rule("get", "pods", fromRBAC=True),
 ]
 EVERYTHING = {
     "description": "Deploys of team A; ask #team-a",
@@ -50,6 +56,8 @@ EVERYTHING = {
     "tools": ["kubectl"],
     "rules": RULES,
     "deny": [rule("*", "*", groups="*", name="deploy")],
+    "mode": "DryRun",
+    "defaultNamespace": "team-a",
     "suspend": False,
     "block": False,
     "expiresAt": "2030-12-31T00:00:00.5+02:00",
@@ -98,7 +106,7 @@ def test_a_policy_that_uses_every_field_is_accepted_as_it_is(served: TestCluster
 
 def test_the_smallest_policy_gets_the_stated_defaults(served: TestCluster) -> None:
     spec = json.loads(dry_run(served, {"subjects": [AGENT_SUBJECT]}).stdout)["spec"]
-    assert (spec["tools"], spec["suspend"], spec["block"]) == (["kubectl"], False, False)
+    assert (spec["tools"], spec["mode"], spec["suspend"], spec["block"]) == (["kubectl"], "Enforce", False, False)
 
 
 @pytest.mark.parametrize(("spec", "message"), bad_specs())
@@ -109,9 +117,14 @@ def test_is_refused_with_a_message_that_teaches(served: TestCluster, spec: dict[
 
 
 def test_an_unknown_field_is_refused(served: TestCluster) -> None:
-    done = dry_run(served, {"subjects": [AGENT_SUBJECT], "mode": "Audit"})
+    done = dry_run(served, {"subjects": [AGENT_SUBJECT], "audit": True})
     assert done.returncode != 0
-    assert 'unknown field "spec.mode"' in done.stderr
+    assert 'unknown field "spec.audit"' in done.stderr
+
+
+def test_an_audit_of_thirty_days_is_accepted(served: TestCluster) -> None:
+    done = dry_run(served, {"subjects": [AGENT_SUBJECT], "mode": "Audit", "expiresAfter": "720h"})
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_largest_lists_are_within_the_cost_that_the_server_allows(served: TestCluster) -> None:
@@ -128,6 +141,8 @@ def test_the_largest_lists_are_within_the_cost_that_the_server_allows(served: Te
         ("mcpap", ["What no policy allows is denied"]),
         ("mcpap.spec", ["block", "deny", "rules", "subjects", "-required-", "kill switch"]),
         ("mcpap.spec.rules", ["namespaceSelector", "Exactly", "Sensitive resources", "as in RBAC"]),
+        ("mcpap.spec.rules.roleRef", ["withheld", "ClusterRole"]),
+        ("mcpap.spec.mode", ["Enforce", "DryRun", "Audit", "720h"]),
         ("mcpap.spec.limits.memoryBytes", ["512Mi"]),
         ("mcpap.status", ["matchedNamespaces", "conditions"]),
     ],
@@ -148,6 +163,7 @@ def test_kubectl_get_shows_columns_that_answer_at_a_glance(served: TestCluster) 
     assert [item["name"] for item in columns if not item.get("priority")] == [
         "Ready",
         "Active",
+        "Mode",
         "First Subject",
         "Tools",
         "Namespaces",

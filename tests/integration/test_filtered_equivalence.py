@@ -181,8 +181,8 @@ def test_a_list_is_the_whole_list_filtered_by_hand(laboratory: Laboratory, data:
     assert {**cut, "items": [], "metadata": {}} == {**whole, "items": [], "metadata": {}}
     assert cut["metadata"].keys() == {"resourceVersion"}
     if "metadata.namespace" not in world.query:
-        # With that selector and a limit, kube-apiserver 1.37 itself loses or repeats objects: the continue token of the
-        # first page lacks the namespace ({"start":"/n1"} instead of {"start":"/ns/n1"}), so the second starts elsewhere.
+        # With that selector and a limit, kube-apiserver 1.37 itself loses or repeats objects: the continue token of
+        # the first page lacks the namespace ({"start":"/n1"} instead of {"start":"/ns/n1"}).
         assert paged(laboratory, target) == expected
 
     table, cut_table = (

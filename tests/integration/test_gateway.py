@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from devtools.cluster import TestCluster
     from k8s_mcp_server.gateway.session import CommandSession
     from k8s_mcp_server.policy.catalog import Catalog
+    from k8s_mcp_server.policy.request import RequestInfo
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -214,6 +215,12 @@ class Policies:
     async def refresh(self) -> None:
         """Nothing new."""
 
+    async def review(self, client: Client, request: RequestInfo) -> bool:
+        raise AssertionError(f"no rule here goes by RBAC: {client} {request}")
+
+    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
+        raise AssertionError(f"no rule here goes by RBAC: {client} {request}")
+
 
 @dataclass(slots=True, kw_only=True)
 class Finished:
@@ -313,7 +320,11 @@ async def rig(site: Site, tmp_path: Path, kubectl_path: Path) -> AsyncIterator[R
     gateway = Gateway(
         api_server=api_server,
         authorizer=Authorizer(
-            store=policies, discovery=policies, environment=environment, clock=lambda: datetime.now(UTC)
+            store=policies,
+            discovery=policies,
+            access=policies,
+            environment=environment,
+            clock=lambda: datetime.now(UTC),
         ),
         metrics=Metrics(),
         audit=AuditLog(audit, cluster="test", requests=RequestAudit.ALL),

@@ -12,6 +12,7 @@ from k8s_mcp_server.policy.decide import DecisionContext, decide
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.roles import read_role
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 
@@ -169,13 +170,14 @@ def context(
     age: float = 0.0,
     environment: Environment | None = None,
     catalog: Catalog = CATALOG,
+    roles: Iterable[dict[str, Any]] = (),
 ) -> DecisionContext:
     """What decisions are made from, fresh unless said otherwise."""
     known = (Namespace(name=name, labels=labels) for name, labels in namespaces.items())
     return DecisionContext(
         client=client,
         tool=tool,
-        snapshot=Snapshot.build(policies, known),
+        snapshot=Snapshot.build(policies, known, map(read_role, roles)),
         catalog=catalog,
         environment=environment or Environment(),
         now=now,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 POLICIES = "/apis/k8s-mcp.io/v1alpha1/mcpaccesspolicies"
 NAMESPACES = "/api/v1/namespaces"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/k8s-mcp-system/leases/k8s-mcp-server"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _CRD_NAME = "mcpaccesspolicies.k8s-mcp.io"
@@ -61,7 +62,7 @@ class FakeApiServer:
 
     def __init__(self) -> None:
         self.version = 100
-        self.kinds = {path: Kind() for path in (POLICIES, NAMESPACES, CRDS)}
+        self.kinds = {path: Kind() for path in (POLICIES, NAMESPACES, CRDS, ROLES)}
         self.lease: dict[str, Any] = {
             "metadata": {"name": "k8s-mcp-server", "resourceVersion": "1"},
             "spec": {},
@@ -149,6 +150,7 @@ class FakeApiServer:
             "GET /api/v1": self._core_resources,
             "GET /apis/apiextensions.k8s.io/v1": self._crd_resources,
             "GET /apis/k8s-mcp.io/v1alpha1": self._policy_resources,
+            "GET /apis/rbac.authorization.k8s.io/v1": self._role_resources,
             f"GET {LEASE}": self._read_lease,
             f"PUT {LEASE}": self._update_lease,
             f"POST {REVIEWS}": self._review,
@@ -229,7 +231,9 @@ class FakeApiServer:
         return _json(_aggregated({"": [("namespaces", "Cluster"), ("pods", "Namespaced")]}))
 
     async def _groups(self, request: web.Request) -> web.StreamResponse:
-        names = {"apiextensions.k8s.io": "v1"} | ({"k8s-mcp.io": "v1alpha1"} if self.crd_installed else {})
+        names = {"apiextensions.k8s.io": "v1", "rbac.authorization.k8s.io": "v1"} | (
+            {"k8s-mcp.io": "v1alpha1"} if self.crd_installed else {}
+        )
         if "apidiscovery" in request.headers["Accept"]:
             return _json(_aggregated({"k8s-mcp.io": [("mcpaccesspolicies", "Cluster")]} if self.crd_installed else {}))
         groups = [
@@ -243,6 +247,9 @@ class FakeApiServer:
 
     async def _crd_resources(self, _: web.Request) -> web.StreamResponse:
         return _json({"resources": [_resource("customresourcedefinitions", "CustomResourceDefinition")]})
+
+    async def _role_resources(self, _: web.Request) -> web.StreamResponse:
+        return _json({"resources": [_resource("clusterroles", "ClusterRole")]})
 
     async def _policy_resources(self, _: web.Request) -> web.StreamResponse:
         if not self.crd_installed:

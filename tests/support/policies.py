@@ -38,3 +38,14 @@ def namespace_body(name: str, *, version: str = "1", labels: dict[str, str] | No
     """A Namespace."""
     metadata = {"name": name, "uid": f"uid-{name}", "resourceVersion": version, "labels": labels or {}}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def role_body(name: str, *rules: dict[str, Any], version: str = "1") -> dict[str, Any]:
+    """A ClusterRole."""
+    metadata = {"name": name, "uid": f"uid-{name}", "resourceVersion": version}
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": metadata,
+        "rules": list(rules),
+    }

@@ -17,6 +17,8 @@ _STAR = "a name may end in *, after at least one other character; * is allowed n
 _EVERYBODY = "are no subjects: they would name everybody"
 _ACCOUNT = "a ServiceAccount needs a namespace; a User or Group has none"
 _READING = 'apiGroups ["*"] is allowed only with the verbs get, list and watch'
+_ROLE = "roleRef goes with namespaces, namespaceSelector or clusterScoped only: the role says what is allowed there"
+_AUDIT = "mode Audit needs expiresAfter of at most 720h (30 days)"
 _PATHS = "nonResourceURLs goes with verbs only: no apiGroups, resources or resourceNames"
 
 
@@ -30,6 +32,7 @@ def _expression(**fields: Any) -> dict[str, Any]:
 
 def _table() -> dict[str, tuple[dict[str, Any], str]]:
     unscoped = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    role = {"roleRef": {"kind": "ClusterRole", "name": "edit"}}
     path = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
     return {
         "an account without a namespace": (_subject(kind="ServiceAccount", name="x"), _ACCOUNT),
@@ -46,8 +49,29 @@ def _table() -> dict[str, tuple[dict[str, Any], str]]:
         "no scope of a deny": ({"deny": [unscoped]}, _ONE_SCOPE),
         "no resources": (
             {"rules": [{"namespaces": ["a"], "verbs": ["get"]}]},
+            (
+                "apiGroups and resources are needed, unless the rule has a roleRef or fromRBAC, or is about "
+                "nonResourceURLs"
+            ),
+        ),
+        "no resources of a deny": (
+            {"deny": [{"namespaces": ["a"], "verbs": ["get"]}]},
             "apiGroups and resources are needed, unless the rule is about nonResourceURLs",
         ),
+        "no verbs": (
+            {"rules": [{"namespaces": ["a"], "apiGroups": [""], "resources": ["pods"]}]},
+            "verbs are needed, unless the rule has a roleRef or fromRBAC",
+        ),
+        "a role and verbs": ({"rules": [{**role, "namespaces": ["a"], "verbs": ["get"]}]}, _ROLE),
+        "a role and resources": ({"rules": [{**role, **unscoped, "namespaces": ["a"]}]}, _ROLE),
+        "a role and names": ({"rules": [{**role, "namespaces": ["a"], "resourceNames": ["x"]}]}, _ROLE),
+        "a role for paths": ({"rules": [{**role, "nonResourceURLs": ["/metrics"]}]}, _ROLE),
+        "a role and fromRBAC": ({"rules": [{**role, "namespaces": ["a"], "fromRBAC": True}]}, _ROLE),
+        "fromRBAC for paths": (
+            {"rules": [{**path, "fromRBAC": True}]},
+            "fromRBAC is about resources: it does not go with nonResourceURLs",
+        ),
+        "a role without scope": ({"rules": [role]}, _ONE_SCOPE),
         "paths with resources": ({"rules": [{**path, "resources": ["pods"]}]}, _PATHS),
         "paths with names": ({"deny": [{**path, "resourceNames": ["x"]}]}, _PATHS),
         "every group with a writing verb": ({"rules": [rule("get create", "pods", groups="*")]}, _READING),
@@ -60,6 +84,9 @@ def _table() -> dict[str, tuple[dict[str, Any], str]]:
             {"expiresAt": "2030-01-01T00:00:00Z", "expiresAfter": "1h"},
             "state expiresAt or expiresAfter, not both",
         ),
+        "Audit without an end": ({"mode": "Audit"}, _AUDIT),
+        "Audit until a time": ({"mode": "Audit", "expiresAt": "2030-01-01T00:00:00Z"}, _AUDIT),
+        "Audit for too long": ({"mode": "Audit", "expiresAfter": "721h"}, _AUDIT),
         "too little memory": ({"limits": {"memoryBytes": "1Mi"}}, "memoryBytes must be between 64Mi and 16Gi"),
         "too much memory": ({"limits": {"memoryBytes": 2**40}}, "memoryBytes must be between 64Mi and 16Gi"),
     }
@@ -70,6 +97,15 @@ def _schema_table() -> dict[str, tuple[dict[str, Any], str]]:
     return {
         "no subjects": ({"subjects": []}, "should have at least 1 items"),
         "clusterScoped: false": ({"rules": [rule(clusterScoped=False)]}, "Unsupported value: false"),
+        "fromRBAC: false": ({"rules": [rule(fromRBAC=False)]}, "Unsupported value: false"),
+        "a role of a namespace": (
+            {"rules": [{"namespaces": ["a"], "roleRef": {"kind": "Role", "name": "x"}}]},
+            "Unsupported value",
+        ),
+        "a deny by role": (
+            {"deny": [{"namespaces": ["a"], "roleRef": {"kind": "ClusterRole", "name": "x"}}]},
+            "",
+        ),
         "no namespaces": ({"rules": [rule(namespaces=[])]}, "should have at least 1 items"),
         "an empty selector": ({"rules": [rule(namespaceSelector={})]}, "should have at least 1 properties"),
         "a tool that does not work yet": ({"tools": ["helm"]}, 'supported values: "kubectl"'),
@@ -83,6 +119,7 @@ def _schema_table() -> dict[str, tuple[dict[str, Any], str]]:
         "a timeout of zero": ({"limits": {"timeoutSeconds": 0}}, "should be greater than or equal to 1"),
         "a timeout of days": ({"limits": {"timeoutSeconds": 10**6}}, "should be less than or equal to 3600"),
         "a line break in the description": ({"description": "a\nb"}, "should match"),
+        "an unknown mode": ({"mode": "Warn"}, "Unsupported value"),
         "a suspend that is text": ({"suspend": "true"}, "must be of type boolean"),
     }
 

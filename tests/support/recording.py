@@ -1,4 +1,4 @@
-"""Remembers every version of every policy and namespace that a cluster had, as the API server's watch told it."""
+"""Remembers every version of every policy, namespace and ClusterRole of a cluster, as the watch told it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Change:
 
 @dataclass(slots=True)
 class ObjectRecorder:
-    """Watches policies and namespaces with kubectl for as long as the ``with`` block lasts."""
+    """Watches policies, namespaces and ClusterRoles with kubectl for as long as the ``with`` block lasts."""
 
     kubectl: Path
     kubeconfig: Path
@@ -39,7 +39,7 @@ class ObjectRecorder:
     _readers: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        for kind in ("mcpaccesspolicies", "namespaces"):
+        for kind in ("mcpaccesspolicies", "namespaces", "clusterroles"):
             watch = subprocess.Popen(
                 [
                     str(self.kubectl),

@@ -3,6 +3,7 @@
     store       policies and namespaces, as snapshots with an age
     discovery   which resources there are
     tokens      who a bearer token belongs to
+    access      what the cluster's own RBAC gives a client
 
 All requests are made in the operator thread, by one client. Readers in other threads see immutable values.
 """
@@ -18,6 +19,7 @@ from collections.abc import Coroutine, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from k8s_mcp_server.cluster.access_review import AccessReviewer, review_access
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.discovery import Discovery, DiscoveryReader
 from k8s_mcp_server.cluster.kopf_watch import watch_with_kopf
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
+    from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -91,6 +94,7 @@ class Cluster:
         self.store = PolicyStore()
         self.discovery = Discovery(call=self._thread.call, interval=resync_seconds)
         self.tokens = TokenReviewer(self._review, call=self._thread.call, metrics=metrics)
+        self.access = AccessReviewer(self._review_access, call=self._thread.call)
         metrics.watch_policies(age=self.store.age, counts=self.store.counts)
         metrics.leader(is_leader=False)
 
@@ -119,6 +123,11 @@ class Cluster:
         if self._client is None:
             raise Unavailable("there is no connection to the API server")
         return await review_token(self._client, token, audience=self._environment.audience)
+
+    async def _review_access(self, client: Client, request: RequestInfo) -> bool:
+        if self._client is None:
+            raise Unavailable("there is no connection to the API server")
+        return await review_access(self._client, client, request)
 
     async def _main(self, stop: asyncio.Event) -> None:
         """The operator thread's work: until ``stop``, or until a part of it fails."""

@@ -1,7 +1,8 @@
 """What the API server serves: the catalog that says whether a resource is namespaced.
 
 Uses aggregated discovery (``/api`` and ``/apis`` in one answer each, Kubernetes 1.30 and later) with
-conditional requests, so that asking often costs next to nothing. A resource that is not in the catalog has no
+conditional requests, so that asking often costs next to nothing. Which resources are custom ones is asked when the
+answers change. A resource that is not in the catalog has no
 scope, and the policy denies it; the gateway then asks once for a refresh.
 """
 
@@ -12,6 +13,7 @@ import functools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATHS: Final = ("/api", "/apis")
+CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 ACCEPT: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 DEFAULT_INTERVAL: Final = 10.0
 SHORTEST_INTERVAL: Final = 1.0
@@ -43,6 +47,7 @@ class DiscoveryReader:
         self._client = client
         self._known: dict[str, tuple[str, tuple[ApiResource, ...]]] = {}
         self._catalog = Catalog()
+        self._customs_known = False
 
     async def read(self) -> Catalog:
         """The catalog now; the same object as before when nothing changed.
@@ -51,14 +56,31 @@ class DiscoveryReader:
             Unavailable: the API server does not answer, or not with aggregated discovery.
         """
         answers = {path: await self._get(path) for path in PATHS}
-        if all(answer.status == HTTPStatus.NOT_MODIFIED for answer in answers.values()):
+        if self._customs_known and all(answer.status == HTTPStatus.NOT_MODIFIED for answer in answers.values()):
             return self._catalog
         for path, answer in answers.items():
             if answer.status != HTTPStatus.NOT_MODIFIED:
                 resources = tuple(resources_of(answer.json()))
                 self._known[path] = (answer.headers.get("ETag", ""), resources)
-        self._catalog = Catalog(resource for _, resources in self._known.values() for resource in resources)
+        customs = await self._customs()
+        self._catalog = Catalog(
+            replace(resource, custom=f"{resource.resource}.{resource.group}" in customs)
+            for _, resources in self._known.values()
+            for resource in resources
+        )
         return self._catalog
+
+    async def _customs(self) -> frozenset[str]:
+        """The names of all CustomResourceDefinitions; none when they cannot be had, and they are asked for again."""
+        self._customs_known = False
+        try:
+            answer = await self._client.request("GET", CRDS, headers={"Accept": METADATA_ONLY})
+            names = frozenset(str(item["metadata"]["name"]) for item in answer.json().get("items") or ())
+        except (Unavailable, KeyError, TypeError) as error:
+            logger.warning("Which resources are custom is not known; those have no dry run now: %s", error)
+            return frozenset()
+        self._customs_known = True
+        return names
 
     async def _get(self, path: str) -> Answer:
         headers = {"Accept": ACCEPT}

@@ -1,4 +1,4 @@
-"""kopf: watch events of policies and namespaces, in a thread and event loop of its own.
+"""kopf: watch events of policies, namespaces and roles, in a thread and event loop of its own.
 
 kopf takes every task of its loop for one of its own and cancels them at its end, so nothing else lives there.
 Each run gets a new registry, new settings, a new loop; when kopf ends by itself (a removed CRD, an API server
@@ -118,6 +118,10 @@ class KopfRun:
         @kopf.on.event("", "v1", "namespaces", registry=registry)
         async def on_namespace(event: Mapping[str, Any], **_: Any) -> None:
             self._sink(Resource.NAMESPACES, event["type"], event["object"])
+
+        @kopf.on.event("rbac.authorization.k8s.io", "v1", "clusterroles", registry=registry)
+        async def on_role(event: Mapping[str, Any], **_: Any) -> None:
+            self._sink(Resource.ROLES, event["type"], event["object"])
 
         return registry
 

@@ -55,16 +55,28 @@ REQUIRED_PERMISSIONS: Final = (
         reason="selectors, globs and Pod Security labels in decisions",
     ),
     Permission(
+        api_group="rbac.authorization.k8s.io",
+        resource="clusterroles",
+        verbs=("list", "watch"),
+        reason="the roles that policies follow (roleRef)",
+    ),
+    Permission(
         api_group="apiextensions.k8s.io",
         resource="customresourcedefinitions",
         verbs=("list", "watch"),
-        reason="kopf notices when the policies' CRD comes and goes",
+        reason="kopf notices when the policies' CRD comes and goes; and which resources have a dry run",
     ),
     Permission(
         api_group="authentication.k8s.io",
         resource="tokenreviews",
         verbs=("create",),
         reason="who a client is",
+    ),
+    Permission(
+        api_group="authorization.k8s.io",
+        resource="subjectaccessreviews",
+        verbs=("create",),
+        reason="what a client may do by the cluster's own RBAC (fromRBAC)",
     ),
     Permission(
         api_group="coordination.k8s.io",

@@ -1,7 +1,7 @@
-"""Full LISTs of policies and namespaces, at the start and ever after.
+"""Full LISTs of policies, namespaces and roles, at the start and ever after.
 
 They are what decisions rest on: events only make changes visible sooner. Each LIST replaces what is known,
-and the age of the store is counted from the moment the older of the two was asked for.
+and the age of the store is counted from the moment the oldest of them was asked for.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ logger = logging.getLogger(__name__)
 PATHS: Final = {
     Resource.POLICIES: "/apis/k8s-mcp.io/v1alpha1/mcpaccesspolicies",
     Resource.NAMESPACES: "/api/v1/namespaces",
+    Resource.ROLES: "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+}
+# Answers after which nothing of the resource holds any more. Roles may be kept from the service: it works without.
+_WITHDRAWN: Final = {
+    Resource.POLICIES: frozenset({HTTPStatus.NOT_FOUND}),
+    Resource.NAMESPACES: frozenset({HTTPStatus.NOT_FOUND}),
+    Resource.ROLES: frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}),
 }
 DEFAULT_INTERVAL: Final = 10.0
 RETRY_INTERVAL: Final = 1.0
@@ -72,7 +79,7 @@ async def list_all(client: ApiClient, resource: Resource, *, clock: Callable[[],
 
 
 class Resync:
-    """Lists both resources again and again, and sooner after a failure.
+    """Lists all resources again and again, and sooner after a failure.
 
     Args:
         store: gets every LIST.
@@ -106,7 +113,7 @@ class Resync:
             await asyncio.sleep(self._interval if complete else min(RETRY_INTERVAL, self._interval))
 
     async def once(self) -> bool:
-        """List both resources once. Says whether both LISTs came."""
+        """List all resources once. Says whether all is known that can be."""
         outcomes = await asyncio.gather(*(self._replace(resource) for resource in Resource))
         return all(outcomes)
 
@@ -114,12 +121,13 @@ class Resync:
         try:
             listing = await self._list(resource)
         except Unavailable as error:
-            if isinstance(error, ApiStatusError) and error.status == HTTPStatus.NOT_FOUND:
+            is_withdrawn = isinstance(error, ApiStatusError) and error.status in _WITHDRAWN[resource]
+            if is_withdrawn:
                 self._store.forget(resource)
             if resource not in self._failing:
                 self._failing.add(resource)
                 logger.warning("Cannot list %s: %s", resource, error)
-            return False
+            return is_withdrawn and resource is Resource.ROLES  # nothing waits for what may be kept from us
         if resource in self._failing:
             self._failing.discard(resource)
             logger.info("Listing %s works again.", resource)

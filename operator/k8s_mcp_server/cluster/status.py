@@ -1,4 +1,4 @@
-"""What a policy's object says about itself: the ``Ready`` and ``Active`` conditions, and who writes them.
+"""What a policy's object says about itself: its conditions, and who writes them.
 
 Status informs people; no decision reads it. Only the holder of the Lease writes, by server-side apply with a
 field manager of its own, and only where something differs.
@@ -23,7 +23,17 @@ from k8s_mcp_server.cluster.resync import PATHS
 from k8s_mcp_server.cluster.store import PolicyObject, PolicyStore, Resource
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.compile import API_VERSION, CompiledPolicy, InvalidPolicy, Policy, PolicyState
-from k8s_mcp_server.policy.scopes import Namespace, NamespaceLabels, NamespaceNames, NamespaceScope, Reach, reach
+from k8s_mcp_server.policy.notices import notices
+from k8s_mcp_server.policy.scopes import (
+    Namespace,
+    NamespaceLabels,
+    NamespaceNames,
+    NamespaceScope,
+    Reach,
+    TeamNamespaces,
+    reach,
+)
+from k8s_mcp_server.policy.withheld import withheld
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.environment import Environment
@@ -42,25 +52,29 @@ def status_of(policy: Policy, *, matched_namespaces: int, previous: Mapping[str,
     """What the object's status should be.
 
     Args:
-        policy: as read.
+        policy: as read, with the rules of its roles.
         matched_namespaces: how many namespaces its rules reach now.
         previous: the status now; a condition that keeps its ``status`` keeps its ``lastTransitionTime``.
         now: aware.
     """
-    conditions = (_ready(policy), _active(policy, now))
+    ready = _ready(policy)
+    conditions = (ready, _active(policy, now), _stalled(ready), _warnings(policy))
+    kept_back = () if isinstance(policy, InvalidPolicy) else withheld(policy.rules)
     return {
         "observedGeneration": policy.generation,
         "conditions": [_condition(item, policy=policy, previous=previous, now=now) for item in conditions],
         "matchedNamespaces": matched_namespaces,
+        **({"withheld": list(kept_back)} if kept_back else {}),
     }
 
 
 def count_namespaces(policy: Policy, *, namespaces: Mapping[str, Namespace], environment: Environment) -> int:
-    """How many existing namespaces the policy's rules reach."""
+    """How many existing namespaces the policy's rules reach, for any client that it names."""
     if isinstance(policy, InvalidPolicy):
         return 0
     reached: set[str] = set()
-    for scope in {rule.scope for rule in policy.rules}:
+    for stated in {rule.scope for rule in policy.rules}:
+        scope = stated.of_anybody() if isinstance(stated, TeamNamespaces) else stated
         if not isinstance(scope, NamespaceNames | NamespaceLabels):
             continue
         reached.update(
@@ -90,6 +104,9 @@ def _ready(policy: Policy) -> _Condition:
     if isinstance(policy, InvalidPolicy):
         message = "; ".join(policy.errors) or "the policy cannot be read"
         return _Condition(type="Ready", holds=False, reason="InvalidSpec", message=message)
+    if policy.missing_roles:
+        missing = "; ".join(f"{rule} gives nothing: no ClusterRole {role}" for rule, role in policy.missing_roles)
+        return _Condition(type="Ready", holds=False, reason="RoleNotFound", message=missing)
     return _Condition(type="Ready", holds=True, reason="Accepted", message="the policy is understood")
 
 
@@ -110,6 +127,22 @@ def _active(policy: Policy, now: datetime) -> _Condition:
         if _expiry(policy):
             message += f" until {_expiry(policy)}"
     return _Condition(type="Active", holds=state_reason == "Active", reason=state_reason, message=message)
+
+
+def _stalled(ready: _Condition) -> _Condition:
+    """For kstatus, which takes a policy that is not ready for one on its way unless it is told otherwise."""
+    if ready.holds:
+        return _Condition(type="Stalled", holds=False, reason=ready.reason, message="nothing is in the way")
+    return _Condition(type="Stalled", holds=True, reason=ready.reason, message=ready.message)
+
+
+def _warnings(policy: Policy) -> _Condition:
+    found = () if isinstance(policy, InvalidPolicy) else notices(policy.rules)
+    if not found:
+        return _Condition(type="Warnings", holds=False, reason="NoWarnings", message="the rules give what they seem to")
+    reasons = {notice.reason for notice in found}
+    reason = reasons.pop() if len(reasons) == 1 else "SeveralWarnings"
+    return _Condition(type="Warnings", holds=True, reason=reason, message="; ".join(item.message for item in found))
 
 
 def _expiry(policy: Policy) -> str:
@@ -145,7 +178,8 @@ def _time(moment: datetime) -> str:
 
 def _differs(wanted: Status, current: Mapping[str, Any]) -> bool:
     found = _conditions(current)
-    return any(wanted[key] != current.get(key) for key in wanted.keys() - {"conditions"}) or any(
+    keys = (wanted.keys() | {"withheld"}) - {"conditions"}
+    return any(wanted.get(key) != current.get(key) for key in keys) or any(
         condition != found.get(condition["type"]) for condition in wanted["conditions"]
     )
 
@@ -222,9 +256,9 @@ class StatusWriter:
         current = checked.status if checked is not None and recent else item.status
         if recent and current["observedGeneration"] == policy.generation:
             return
-        namespaces = self._store.snapshot.namespaces
-        count = count_namespaces(policy, namespaces=namespaces, environment=self._environment)
-        wanted = status_of(policy, matched_namespaces=count, previous=current, now=self._now())
+        snapshot = self._store.snapshot
+        count = count_namespaces(policy, namespaces=snapshot.namespaces, environment=self._environment)
+        wanted = status_of(snapshot.following(policy), matched_namespaces=count, previous=current, now=self._now())
         if _differs(wanted, current):
             await self._apply(policy, wanted)
         self._checked[policy.uid] = _Checked(at=self._clock(), status=wanted)

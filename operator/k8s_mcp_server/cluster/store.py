@@ -1,4 +1,4 @@
-"""What the policies and namespaces are now, and how old that knowledge is.
+"""What the policies, namespaces and roles are now, and how old that knowledge is.
 
 Readers in any thread take ``snapshot``, which is immutable and swapped whole, and ``age()``. Only the
 operator thread writes.
@@ -18,16 +18,18 @@ from typing import Any
 from k8s_mcp_server.cluster.clock import boot_clock
 from k8s_mcp_server.cluster.objects import Listing, ObjectCache
 from k8s_mcp_server.policy.compile import CompiledPolicy, InvalidPolicy, carry_denies, read_policy
+from k8s_mcp_server.policy.roles import ClusterRole, read_role
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 
 logger = logging.getLogger(__name__)
 
 
 class Resource(StrEnum):
-    """The two resources that decisions need."""
+    """The resources that decisions need; roles only while a policy follows one."""
 
     POLICIES = "mcpaccesspolicies"
     NAMESPACES = "namespaces"
+    ROLES = "clusterroles"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +39,14 @@ class PolicyObject:
     policy: CompiledPolicy | InvalidPolicy
     status: Mapping[str, Any]
 
+    @property
+    def follows_roles(self) -> bool:
+        """Whether the policy needs roles."""
+        return isinstance(self.policy, CompiledPolicy) and self.policy.follows_roles
+
 
 class PolicyStore:
-    """Snapshots of policies and namespaces.
+    """Snapshots of policies, namespaces and roles.
 
     Args:
         clock: seconds, counting the time that the machine sleeps.
@@ -49,6 +56,9 @@ class PolicyStore:
         self._clock = clock
         self._policies: ObjectCache[PolicyObject] = ObjectCache(_read_policy, matters=lambda item: item.policy)
         self._namespaces: ObjectCache[Namespace] = ObjectCache(_read_namespace)
+        self._roles: ObjectCache[ClusterRole] = ObjectCache(_read_role)
+        self._follows_roles = False
+        self._roles_withdrawn = False
         self._subscribers = _Subscribers()
         self._dirty = False
         self._snapshot = Snapshot.empty()
@@ -75,8 +85,13 @@ class PolicyStore:
         return self._dirty
 
     def age(self) -> float:
-        """Seconds since policies and namespaces were both known completely; infinite before the first time."""
-        times = (self._policies.synced_at, self._namespaces.synced_at)
+        """Seconds since everything that decisions need was known completely; infinite before the first time.
+
+        Roles count while a policy follows one, unless they cannot be had: then they are known to give nothing.
+        """
+        times = [self._policies.synced_at, self._namespaces.synced_at]
+        if self._follows_roles and not self._roles_withdrawn:
+            times.append(self._roles.synced_at)
         known = [at for at in times if at is not None]
         return self._clock() - min(known) if len(known) == len(times) else math.inf
 
@@ -110,29 +125,39 @@ class PolicyStore:
         """
         replaced = self._cache(resource).replace(listing)
         self._policies_served |= resource is Resource.POLICIES
+        self._roles_withdrawn &= resource is not Resource.ROLES
         self._dirty |= replaced.changed
         self.publish()
         return replaced.dropped
 
     def forget(self, resource: Resource) -> None:
-        """The API server does not serve the resource any more: nothing of it holds, and nothing can be decided."""
+        """The API server does not serve the resource, or not to us: nothing of it holds.
+
+        Without policies or namespaces nothing can be decided; without roles, the rules that follow one give nothing.
+        """
         cache = self._cache(resource)
         self._policies_served &= resource is not Resource.POLICIES
+        self._roles_withdrawn |= resource is Resource.ROLES
         if len(cache) or cache.synced_at is not None:
             cache.clear()
             self._publish()
 
     def publish(self) -> None:
         """Swap the snapshot if anything changed. Nothing is published before both resources were listed in full."""
+        self._follows_roles = any(item.follows_roles for item in self._policies)
         if self._dirty and not math.isinf(self.age()):
             self._publish()
 
     def _publish(self) -> None:
         self._dirty = False
-        self._snapshot = Snapshot.build((item.policy for item in self._policies), self._namespaces)
+        self._snapshot = Snapshot.build((item.policy for item in self._policies), self._namespaces, self._roles)
         self._subscribers.notify()
 
-    def _cache(self, resource: Resource) -> ObjectCache[PolicyObject] | ObjectCache[Namespace]:
+    def _cache(
+        self, resource: Resource
+    ) -> ObjectCache[PolicyObject] | ObjectCache[Namespace] | ObjectCache[ClusterRole]:
+        if resource is Resource.ROLES:
+            return self._roles
         return self._policies if resource is Resource.POLICIES else self._namespaces
 
 
@@ -194,3 +219,8 @@ def _read_namespace(body: Mapping[str, Any], previous: Namespace | None) -> Name
     del previous  # a namespace means what it says now
     metadata = body["metadata"]
     return Namespace(name=metadata["name"], labels=dict(metadata.get("labels") or {}))
+
+
+def _read_role(body: Mapping[str, Any], previous: ClusterRole | None) -> ClusterRole:
+    del previous  # nor does a role remember what it gave
+    return read_role(body)

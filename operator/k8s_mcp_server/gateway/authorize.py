@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_mcp_server.errors import K8sMcpError
-from k8s_mcp_server.policy.decide import DecisionContext, decide
+from k8s_mcp_server.policy.decide import DecisionContext, decide, depends_on_rbac
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
+from k8s_mcp_server.policy.rights import Rights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from k8s_mcp_server.policy.catalog import Catalog, Scope
@@ -45,12 +47,23 @@ class CatalogSource(Protocol):
         """Discover again (the source limits the rate)."""
 
 
+class AccessSource(Protocol):
+    """What the cluster's own RBAC gives clients."""
+
+    async def review(self, client: Client, request: RequestInfo) -> bool:
+        """Whether it gives the request; raises Unavailable."""
+
+    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
+        """What it said a moment ago; None when nothing that still counts."""
+
+
 class Authorizer:
     """Decides requests of clients.
 
     Args:
         store: the policies and namespaces.
         discovery: the served resources; refreshed once when a request names an unknown one.
+        access: asked about requests that a rule gives by the client's own RBAC.
         environment: the server's own facts.
         clock: the current time, aware.
     """
@@ -60,11 +73,13 @@ class Authorizer:
         *,
         store: PolicySource,
         discovery: CatalogSource,
+        access: AccessSource,
         environment: Environment,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._discovery = discovery
+        self._access = access
         self._clock = clock
         self.environment = environment
 
@@ -73,12 +88,12 @@ class Authorizer:
 
         Never raises: what cannot be decided is denied with the reason ``Error``.
         """
-        decision = self.decide(requests, client=client, tool=tool)
+        decision = await self._decide_by_rights(requests, client=client, tool=tool)
         if decision.reason is not Reason.UNKNOWN_RESOURCE:
             return decision
         if not await self._refresh():
             return decision
-        return self.decide(requests, client=client, tool=tool)
+        return await self._decide_by_rights(requests, client=client, tool=tool)
 
     async def _refresh(self) -> bool:
         try:
@@ -111,19 +126,55 @@ class Authorizer:
         """As ``authorize``, from what is known already; for requests that are decided again while they run."""
         try:
             context = self.context(client=client, tool=tool)
-            return _combined([decide(request, context) for request in requests])
-        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
-            _log.exception("a request could not be decided")
-            return Decision(
-                verdict=Verdict.DENY,
-                reason=Reason.ERROR,
-                message="The request could not be decided because of an internal error.",
+            known = {
+                request: self._access.last_known(client, request)
+                for request in requests
+                if depends_on_rbac(request, context)
+            }
+            return _decided(
+                requests, context, {request: answer for request, answer in known.items() if answer is not None}
             )
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
+
+    async def _decide_by_rights(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
+        """Decide once the client's own rights are known where a rule goes by them."""
+        try:
+            context = self.context(client=client, tool=tool)
+            known: dict[RequestInfo, bool] = {}
+            for request in requests:
+                if depends_on_rbac(request, context):
+                    known |= await self._look_up(request, client)
+            return _decided(requests, self.context(client=client, tool=tool) if known else context, known)
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
+
+    async def _look_up(self, request: RequestInfo, client: Client) -> dict[RequestInfo, bool]:
+        try:
+            return {request: await self._access.review(client, request)}
+        except K8sMcpError as error:
+            _log.warning("a client's own access could not be looked up: %s", error)
+            return {}
+
+
+def _decided(requests: Sequence[RequestInfo], context: DecisionContext, known: Mapping[RequestInfo, bool]) -> Decision:
+    if known:
+        context = replace(context, rights=Rights(answers=known))
+    return _combined([decide(request, context) for request in requests])
+
+
+def _faulty() -> Decision:
+    _log.exception("a request could not be decided")
+    return Decision(
+        verdict=Verdict.DENY,
+        reason=Reason.ERROR,
+        message="The request could not be decided because of an internal error.",
+    )
 
 
 def _combined(decisions: Sequence[Decision]) -> Decision:
-    for verdict in (Verdict.DENY, Verdict.FILTERED):
+    for verdict in (Verdict.DENY, Verdict.FILTERED, Verdict.AUDIT):
         for decision in decisions:
             if decision.verdict is verdict:
                 return decision
-    return decisions[0]
+    return next((decision for decision in decisions if decision.dry_run), decisions[0])

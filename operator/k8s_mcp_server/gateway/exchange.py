@@ -7,18 +7,20 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.gateway.dryrun import UnreadableBody, dry_run_body, dry_run_target
 from k8s_mcp_server.gateway.forwarding import DecidedRequest, Forwarder
 from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
 from k8s_mcp_server.gateway.outgoing import Attribution
 from k8s_mcp_server.gateway.permissions import required_requests
 from k8s_mcp_server.gateway.recorded import recorded_target
-from k8s_mcp_server.gateway.requestinfo import UnresolvableRequest, request_info
+from k8s_mcp_server.gateway.requestinfo import UnresolvableRequest, first, request_info
 from k8s_mcp_server.gateway.response import ResponseWriter
 from k8s_mcp_server.gateway.reviews.answer import Review, SelfReviews
 from k8s_mcp_server.gateway.status import Refusal, Refused, forbidden
 from k8s_mcp_server.gateway.target import Target, TargetRefused, parse_target
 from k8s_mcp_server.gateway.tokenrequest import is_token_request, read_audiences
 from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, Verdict
+from k8s_mcp_server.policy.dry_run import may_change
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.sensitive import is_review_about_oneself
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
@@ -116,7 +118,7 @@ class Exchange:
         if session is None or not self._required or not self._decision.allowed:
             return
         decision = self._services.authorizer.decide(self._required, client=session.client, tool=session.tool)
-        if decision.verdict is not self._decision.verdict:
+        if _kind(decision) != _kind(self._decision):
             self._deny(_ended(decision) if decision.allowed else decision)
             session.requests_revoked += 1
             self._connection.abort()
@@ -179,8 +181,14 @@ class Exchange:
             self._cut = _CurrentCut(newest=self._decision.cut)
         elif self._decision.verdict is Verdict.FILTERED:
             raise Refused(Refusal(code=502, message="The answer cannot be cut to what you may see."))
+        head = self._head
+        if self._decision.dry_run:
+            head, target = await self._dry_run_head(), dry_run_target(target)
+            session.dry_runs += 1
+        elif may_change(info) and not first(target.query, "dryRun"):
+            session.writes += 1
         request = DecidedRequest(
-            head=self._head,
+            head=head,
             target=target,
             info=info,
             body=self._body if self._head.has_body else None,
@@ -208,6 +216,24 @@ class Exchange:
             command_id=session.command_id,
             audit_id=self._audit_id,
         )
+
+    async def _dry_run_head(self) -> RequestHead:
+        """Make the body that of a dry run, where the API server would look for it there; the head that goes with it."""
+        head = self._head
+        if head.method != "DELETE" or not head.has_body:
+            return head
+        body = await self._whole_body()
+        if not body:
+            return head
+        try:
+            rewritten = dry_run_body(body, content_type=head.headers.get("content-type"))
+        except UnreadableBody as error:
+            refused = malformed(f"The request is refused: it would be a dry run, and {error}.")
+            self._deny(replace(refused, reason=Reason.NO_DRY_RUN))
+            raise Refused(Refusal(code=400, message=self._decision.message)) from error
+        self._body.take()
+        self._body.unread(rewritten)
+        return replace(head, content_length=len(rewritten))
 
     async def _whole_body(self) -> bytes:
         """The body, read ahead of its forwarding; the front limits its size."""
@@ -262,6 +288,11 @@ def _ended(decision: Decision) -> Decision:
         message="A policy changed while the request ran, so it was ended. Run the command again.",
         matched=decision.matched,
     )
+
+
+def _kind(decision: Decision) -> tuple[Verdict, bool, bool]:
+    """What of a decision cannot change while its request runs."""
+    return decision.verdict, decision.dry_run, decision.cut is None
 
 
 def malformed(message: str) -> Decision:

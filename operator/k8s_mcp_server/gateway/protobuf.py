@@ -1,4 +1,4 @@
-"""As much of the protobuf wire format as reading one field of a small message takes.
+"""As much of the protobuf wire format as reading or replacing one field of a small message takes.
 
 Sources: protobuf.dev/programming-guides/encoding, and how the generated decoders of the API server read it
 (``Unmarshal`` and ``skipGenerated`` in k8s.io/apimachinery/pkg/runtime/generated.pb.go). Those drop the high bits of
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _VARINT: Final = 0
 _FIXED64: Final = 1
@@ -46,11 +46,36 @@ def messages(data: bytes, field: int) -> Iterator[bytes]:
     Raises:
         Unreadable: the bytes are no message, or the field has another wire type.
     """
-    for number, wire_type, value in _fields(data):
+    for number, wire_type, value, _ in _fields(data):
         if number == field:
             if wire_type != _LENGTH_DELIMITED:
                 raise Unreadable("a field has an unexpected type")
             yield value
+
+
+def without(data: bytes, field: int) -> bytes:
+    """The message without any occurrence of a field.
+
+    Raises:
+        Unreadable: the bytes are no message.
+    """
+    return b"".join(raw for number, _, _, raw in _fields(data) if number != field)
+
+
+def text_field(field: int, text: str) -> bytes:
+    """A text as a field of a message."""
+    return _length_delimited(field, text.encode())
+
+
+def rewrap(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """The envelope of `unwrap`, with its object changed and everything else as it was.
+
+    Raises:
+        Unreadable: it is no envelope, or holds an object that is not there exactly once or is encoded in another way.
+    """
+    raw = unwrap(data)
+    envelope = _content(data)
+    return KUBERNETES_MAGIC + without(envelope, _UNKNOWN_RAW) + _length_delimited(_UNKNOWN_RAW, change(raw))
 
 
 def unwrap(data: bytes) -> bytes:
@@ -62,7 +87,7 @@ def unwrap(data: bytes) -> bytes:
         Unreadable: it is no envelope, has unknown fields, or holds not exactly one object, or one in another encoding.
     """
     raw = []
-    for number, wire_type, value in _fields(_content(data)):
+    for number, wire_type, value, _ in _fields(_content(data)):
         if wire_type != _LENGTH_DELIMITED or number not in _ENVELOPE:
             raise Unreadable("an unknown field in the envelope")
         allowed = _ENVELOPE[number]
@@ -75,16 +100,29 @@ def unwrap(data: bytes) -> bytes:
     return raw[0]
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Number, wire type and value (empty for a varint) of each field, in order."""
+def _fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Each field: its number, wire type, value (empty for a number) and own bytes, in order."""
     position = 0
     while position < len(data):
+        start = position
         tag, position = _varint(data, position)
         number, wire_type = tag >> 3, tag & 7
         if tag > _LARGEST_TAG or number == 0:
             raise Unreadable("a field number out of range")
         value, position = _skip(data, position, wire_type)
-        yield number, wire_type, value
+        yield number, wire_type, value, data[start:position]
+
+
+def _length_delimited(field: int, value: bytes) -> bytes:
+    return _encoded(field << 3 | _LENGTH_DELIMITED) + _encoded(len(value)) + value
+
+
+def _encoded(number: int) -> bytes:
+    parts = bytearray()
+    while number >= _MORE:
+        parts.append(number & ~_MORE & 0xFF | _MORE)
+        number >>= 7
+    return bytes([*parts, number])
 
 
 def kind(data: bytes) -> str:

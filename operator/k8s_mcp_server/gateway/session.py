@@ -43,6 +43,9 @@ class CommandSession:
         requests_filtered: lists and watches that were cut to the policy.
         requests_denied: requests that were not forwarded, or were ended by a change of the policies.
         requests_revoked: how many of these were ended so.
+        requests_audited: requests that mode Audit let pass.
+        dry_runs: writes that were forwarded as dry runs.
+        writes: writes that were forwarded to be made.
         denials: what was said about the first twenty denials, each once, in order.
         denial_reasons: why requests were denied.
         policies: names of the policies whose rules decided, in order of first use.
@@ -58,6 +61,9 @@ class CommandSession:
     requests_filtered: int = 0
     requests_denied: int = 0
     requests_revoked: int = 0
+    requests_audited: int = 0
+    dry_runs: int = 0
+    writes: int = 0
     denials: list[str] = field(default_factory=list)
     denial_reasons: set[Reason] = field(default_factory=set)
     policies: dict[str, None] = field(default_factory=dict)
@@ -77,6 +83,8 @@ class CommandSession:
             self.requests_allowed += 1
         elif decision.verdict is Verdict.FILTERED:
             self.requests_filtered += 1
+        elif decision.verdict is Verdict.AUDIT:
+            self.requests_audited += 1
         else:
             self.requests_denied += 1
             self.denial_reasons.add(decision.reason)

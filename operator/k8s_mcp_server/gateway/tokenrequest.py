@@ -14,8 +14,8 @@ from k8s_mcp_server.gateway import protobuf
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
 
-_JSON: Final = "application/json"
-_PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+JSON: Final = "application/json"
+PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 _SPEC: Final = 2
 _AUDIENCES: Final = 1
 
@@ -34,9 +34,9 @@ def read_audiences(body: bytes, *, content_type: str) -> tuple[str, ...] | None:
     """
     media_type = content_type.partition(";")[0].strip().lower()
     try:
-        if media_type in {"", _JSON}:
+        if media_type in {"", JSON}:
             return _json_audiences(body)
-        if media_type == _PROTOBUF:
+        if media_type == PROTOBUF:
             specs = protobuf.messages(protobuf.unwrap(body), _SPEC)
             return tuple(audience.decode() for spec in specs for audience in protobuf.messages(spec, _AUDIENCES))
     except (ValueError, RecursionError):
@@ -45,7 +45,7 @@ def read_audiences(body: bytes, *, content_type: str) -> tuple[str, ...] | None:
 
 
 def _json_audiences(body: bytes) -> tuple[str, ...] | None:
-    document = json.loads(body, object_pairs_hook=_unambiguous)
+    document = json.loads(body, object_pairs_hook=unambiguous)
     spec = _field(document, "spec", default={})
     audiences = _field(spec, "audiences", default=[])
     if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
@@ -60,7 +60,7 @@ def _field(document: object, key: str, *, default: object) -> object:
     return default if value is None else value
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse keys that another reader could take for the same one."""
     if len({key.casefold() for key, _ in pairs}) != len(pairs):
         raise ValueError("a repeated key")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from k8s_mcp_server.policy.compile import CompiledPolicy, PolicyState
+from k8s_mcp_server.policy.compile import CompiledPolicy, Mode, PolicyState
 from k8s_mcp_server.policy.explain import printable
 from k8s_mcp_server.policy.limits import Limits, effective_limits
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, Urls, reach
@@ -31,6 +31,8 @@ class RuleAccess:
         where: its scope as the policy states it.
         namespaces: those it reaches now, at most `MAX_NAMESPACES_SHOWN`; empty for other scopes and for denies.
         namespace_count: how many it reaches.
+        role: gives what this ClusterRole gives; ``api_groups`` to ``verbs`` are empty then.
+        from_rbac: only what the client's own RBAC gives.
     """
 
     name: str
@@ -42,8 +44,17 @@ class RuleAccess:
     resource_names: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     allow_privileged_workloads: bool = False
+    role: str = ""
+    from_rbac: bool = False
 
     def __str__(self) -> str:
+        own = ", as far as your own RBAC in the cluster gives it" if self.from_rbac else ""
+        return self._text() + own
+
+    def _text(self) -> str:
+        if self.role:
+            what = f"what ClusterRole {self.role} allows, except for what is sensitive"
+            return f"{self.name}: {what}, {self.where}{self._reached()}"
         about = ""
         if self.resources:
             groups = ", ".join(group or '""' for group in self.api_groups)
@@ -66,11 +77,13 @@ class PolicyAccess:
     description: str
     state: PolicyState
     blocks: bool
+    mode: Mode = Mode.ENFORCE
     tools: tuple[str, ...] = ()
     expires_at: str = ""
     reason: str = ""
     rules: tuple[RuleAccess, ...] = ()
     denies: tuple[RuleAccess, ...] = ()
+    missing_roles: tuple[tuple[str, str], ...] = ()
 
     def lines(self) -> Iterable[str]:
         """The policy as text, one thing on each line."""
@@ -79,12 +92,19 @@ class PolicyAccess:
         yield f"Policy {self.name}: {_STATES[self.state]}{tools}{expiry}"
         if self.description:
             yield f"  {self.description}"
+        if self.mode in _MODES:
+            yield f"  {_MODES[self.mode]}"
         if self.blocks:
             yield "  It refuses you everything."
         yield from (f"  may {rule}" for rule in self.rules)
+        yield from (f"  {rule} gives nothing: there is no ClusterRole {role}" for rule, role in self.missing_roles)
         yield from (f"  never {rule}" for rule in self.denies)
 
 
+_MODES = {
+    Mode.DRY_RUN: "mode DryRun: every write that it allows is a dry run, also where another policy allows it.",
+    Mode.AUDIT: "mode Audit: reads that no rule allows pass and are recorded, unless another policy has another mode.",
+}
 _STATES = {
     PolicyState.ACTIVE: "active",
     PolicyState.SUSPENDED: "suspended, its rules give nothing",
@@ -99,12 +119,14 @@ class Access:
 
     Args:
         problem: why nothing at all is allowed now; empty when rules count.
+        default_namespace: of commands that state none; empty for that of the CLI.
         limits: in force over all policies and the server's defaults.
     """
 
     username: str
     groups: tuple[str, ...]
     problem: str
+    default_namespace: str
     policies: tuple[PolicyAccess, ...]
     limits: Limits
 
@@ -123,6 +145,8 @@ class Access:
             lines += ["", *policy.lines()]
         if self.policies:
             lines += ["", _render_limits(self.limits), _ALWAYS]
+        if self.default_namespace:
+            lines.append(f"Commands without a namespace are about {self.default_namespace}.")
         return "\n".join(lines)
 
 
@@ -144,8 +168,29 @@ def effective_access(context: DecisionContext, *, defaults: Limits | None = None
         username=context.client.username,
         groups=tuple(sorted(context.client.groups)),
         problem=_problem(context, policies),
+        default_namespace=default_namespace(context),
         policies=tuple(_show_policy(policy, context) for policy in policies),
         limits=effective_limits(policies, defaults=defaults or Limits()),
+    )
+
+
+def default_namespace(context: DecisionContext) -> str:
+    """The namespace of the client's commands that state none: the first policy in force that states one, by name."""
+    return next((policy.default_namespace for policy in _giving(context) if policy.default_namespace), "")
+
+
+def only_dry_runs(context: DecisionContext) -> bool:
+    """Whether each policy whose rules count for the client's commands makes their writes dry runs."""
+    modes = {policy.mode for policy in _giving(context)}
+    return modes == {Mode.DRY_RUN}
+
+
+def _giving(context: DecisionContext) -> Iterable[CompiledPolicy]:
+    valid = context.snapshot.client_policies(context.client).valid
+    return (
+        policy
+        for policy in valid
+        if context.tool in policy.tools and policy.state(now=context.now) is PolicyState.ACTIVE
     )
 
 
@@ -185,15 +230,31 @@ def _show_policy(policy: Policy, context: DecisionContext) -> PolicyAccess:
         description=policy.description,
         state=state,
         blocks=blocks,
+        mode=policy.mode,
         tools=tuple(sorted(policy.tools)),
         expires_at=_timestamp(policy.expires_at),
         reason=policy.reason,
-        rules=tuple(_show_rule(rule, namespaces=reached_namespaces([rule], context)) for rule in policy.rules),
+        rules=tuple(_show_rule(rule, namespaces=reached_namespaces([rule], context)) for rule in _stated(policy)),
         denies=denies,
+        missing_roles=policy.missing_roles,
     )
 
 
+def _stated(policy: CompiledPolicy) -> Iterable[Rule]:
+    """The rules as the policy states them: those of one role are one."""
+    return {rule.name if rule.role else rule: rule for rule in policy.rules}.values()
+
+
 def _show_rule(rule: Rule, *, namespaces: tuple[str, ...]) -> RuleAccess:
+    if rule.role:
+        return RuleAccess(
+            name=rule.name,
+            where=f"in {rule.scope}",
+            namespaces=namespaces[:MAX_NAMESPACES_SHOWN],
+            namespace_count=len(namespaces),
+            role=rule.role,
+            allow_privileged_workloads=rule.allow_privileged_workloads,
+        )
     names = rule.resource_names
     return RuleAccess(
         name=rule.name,
@@ -204,6 +265,7 @@ def _show_rule(rule: Rule, *, namespaces: tuple[str, ...]) -> RuleAccess:
         resources=tuple(sorted(rule.resources)),
         resource_names=names.texts if names else (),
         verbs=tuple(sorted(rule.verbs)),
+        from_rbac=rule.from_rbac,
         allow_privileged_workloads=rule.allow_privileged_workloads,
     )
 

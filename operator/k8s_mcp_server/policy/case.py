@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from k8s_mcp_server.policy.compile import PolicyState
 from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, RuleRef, Verdict
 from k8s_mcp_server.policy.matching import Question, rule_in_namespace
+from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class DecisionContext:
         environment: the server's own identity.
         now: aware; decides about expiry.
         snapshot_age: seconds since the snapshot was known to be true.
+        rights: the client's own, as far as they were looked up.
     """
 
     client: Client
@@ -44,6 +46,7 @@ class DecisionContext:
     environment: Environment
     now: datetime
     snapshot_age: float
+    rights: Rights = field(default_factory=Rights)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Case:
     giving: tuple[CompiledPolicy, ...]  # whose rules count for this command
     question: Question | None = None  # of a resource request, once its scope is known
     narrowing: list[Rule] = field(default_factory=list)  # denies that take something out of a list
+    has_untold_deny: bool = False  # a deny takes it, and saying so would tell a namespace's labels
 
     @classmethod
     def of(cls, request: RequestInfo, context: DecisionContext) -> Case:
@@ -87,7 +91,7 @@ class Case:
     def first_namespace_rule(self) -> RuleRef | None:
         """The first rule that counts and is about namespaces, whether or not one matches now."""
         for policy, rule in self.rules():
-            if isinstance(rule.scope, NamespaceNames | NamespaceLabels):
+            if isinstance(rule.scope, NamespaceNames | NamespaceLabels) and not rule.from_rbac:
                 return reference(policy, rule=rule.name)
         return None
 
@@ -102,6 +106,13 @@ def allow(matched: RuleRef | None, *, reason: Reason = Reason.ALLOWED_BY_RULE, m
     if not message and matched is not None:
         message = f"Allowed by rule {matched.rule} of policy {matched.policy}."
     return Decision(verdict=Verdict.EXACT, reason=reason, message=message, matched=matched)
+
+
+def allow_dry_run(matched: RuleRef) -> Decision:
+    """The request may be forwarded as a dry run."""
+    message = f"Allowed as a dry run by rule {matched.rule} of policy {matched.policy}."
+    reason = Reason.ALLOWED_BY_RULE
+    return Decision(verdict=Verdict.EXACT, reason=reason, message=message, matched=matched, dry_run=True)
 
 
 def allow_cut(cut: ListCut, *, matched: RuleRef | None, reason: Reason = Reason.ALLOWED_BY_RULE) -> Decision:

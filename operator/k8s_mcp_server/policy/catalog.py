@@ -16,7 +16,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResource:
-    """One served resource, with the verbs of its subresources."""
+    """One served resource, with the verbs of its subresources. ``custom``: a CustomResourceDefinition makes it."""
 
     group: str
     resource: str
@@ -25,6 +25,7 @@ class ApiResource:
     short_names: tuple[str, ...] = ()
     verbs: frozenset[str] = frozenset()
     subresources: tuple[tuple[str, frozenset[str]], ...] = ()
+    custom: bool = False
 
 
 class Catalog:

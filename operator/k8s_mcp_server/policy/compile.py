@@ -33,6 +33,14 @@ class PolicyState(StrEnum):
     INVALID = "Invalid"
 
 
+class Mode(StrEnum):
+    """What a policy does with what its rules allow, and with what they do not."""
+
+    ENFORCE = "Enforce"
+    DRY_RUN = "DryRun"
+    AUDIT = "Audit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledPolicy:
     """A valid policy.
@@ -40,6 +48,8 @@ class CompiledPolicy:
     Args:
         uid, resource_version, generation: the version of the object that this was read from.
         expires_at: aware; from then on the rules give nothing. None when the policy does not expire.
+        follows_roles: a rule gives what a role gives.
+        missing_roles: once roles were looked up, the rules whose role there is not: (rule, role).
     """
 
     name: str
@@ -51,11 +61,15 @@ class CompiledPolicy:
     rules: tuple[Rule, ...] = ()
     denies: tuple[Rule, ...] = ()
     description: str = ""
+    mode: Mode = Mode.ENFORCE
     suspend: bool = False
     block: bool = False
     expires_at: datetime | None = None
     reason: str = ""
+    default_namespace: str = ""
     limits: StatedLimits = field(default_factory=StatedLimits)
+    follows_roles: bool = False
+    missing_roles: tuple[tuple[str, str], ...] = ()
 
     def state(self, *, now: datetime) -> PolicyState:
         """Whether the rules give anything at ``now`` (aware)."""
@@ -157,11 +171,14 @@ def _compile(model: SpecModel, metadata: Mapping[str, Any]) -> CompiledPolicy:
         rules=tuple(compile_rule(item, place=f"rules[{i}]") for i, item in enumerate(model.rules)),
         denies=tuple(compile_rule(item, place=f"deny[{i}]") for i, item in enumerate(model.deny)),
         description=model.description,
+        mode=Mode(model.mode),
         suspend=model.suspend,
         block=model.block,
         expires_at=_expiry(model, metadata),
         reason=model.reason,
+        default_namespace=model.default_namespace or "",
         limits=_compile_limits(model.limits),
+        follows_roles=any(item.role_ref is not None for item in model.rules),
     )
 
 

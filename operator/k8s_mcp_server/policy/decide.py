@@ -6,26 +6,30 @@ request to the next; what no step allows is denied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from k8s_mcp_server.policy import explain
-from k8s_mcp_server.policy.case import Case, DecisionContext, allow, allow_cut, reference, refusal
+from k8s_mcp_server.policy.audit import pass_under_audit
+from k8s_mcp_server.policy.case import Case, DecisionContext, allow, allow_cut, allow_dry_run, reference, refusal
 from k8s_mcp_server.policy.catalog import Scope
+from k8s_mcp_server.policy.compile import CompiledPolicy, Mode
 from k8s_mcp_server.policy.cuts import NamespaceCut, ObjectCut
-from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, RuleRef
-from k8s_mcp_server.policy.matching import Fit, Question, deny_takes, rule_gives
+from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, RuleRef, Verdict
+from k8s_mcp_server.policy.dry_run import has_dry_run, may_change
+from k8s_mcp_server.policy.matching import Fit, Question, deny_takes, narrows_namespace, rule_gives
 from k8s_mcp_server.policy.nearest import nearest
 from k8s_mcp_server.policy.refuse import refuse, why_inactive
-from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, deny_reaches
+from k8s_mcp_server.policy.scopes import NamespaceLabels
 from k8s_mcp_server.policy.sensitive import is_review_about_oneself, why_never
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
 
-__all__ = ["DecisionContext", "allows", "decide"]
+__all__ = ["DecisionContext", "allows", "decide", "depends_on_rbac"]
 
 Step: TypeAlias = Callable[[Case], Decision | None]
 
@@ -42,6 +46,18 @@ def decide(request: RequestInfo, context: DecisionContext) -> Decision:
     return refuse(case, nearest=nearest(case, allows=partial(allows, context=context)))
 
 
+def depends_on_rbac(request: RequestInfo, context: DecisionContext) -> bool:
+    """Whether the answer depends on what the cluster's RBAC gives the client, which is to be looked up then."""
+    case = Case.of(request, context)
+    if not case.policies.use_rbac:
+        return False
+    rules = [rule for _, rule in case.rules() if rule.from_rbac]
+    if not rules or _find_scope(case) is not None or case.question is None:
+        return False
+    question = replace(case.question, in_rbac=True)
+    return any(isinstance(rule_gives(rule, question), Fit) for rule in rules)
+
+
 def _judge(case: Case) -> Decision | None:
     """What the first step says that says anything; None when nothing allows the request."""
     for step in _STEPS:
@@ -54,7 +70,7 @@ def _judge(case: Case) -> Decision | None:
 def allows(request: RequestInfo, *, context: DecisionContext) -> bool:
     """As ``decide``, without the words: for those who ask about many requests."""
     decision = _judge(Case.of(request, context))
-    return decision is not None and decision.allowed
+    return decision is not None and decision.verdict in {Verdict.EXACT, Verdict.FILTERED}
 
 
 def _check_freshness(case: Case) -> Decision | None:
@@ -106,7 +122,11 @@ def _find_scope(case: Case) -> Decision | None:
     if scope is None:
         return refusal(Reason.UNKNOWN_RESOURCE, explain.unknown_resource(context.client, request))
     case.question = Question.of(
-        request, scope=scope, known=context.snapshot.namespaces, environment=context.environment
+        request,
+        scope=scope,
+        known=context.snapshot.namespaces,
+        environment=context.environment,
+        in_rbac=context.rights.allow(request),
     )
     if _is_misplaced(case.question):
         return refusal(Reason.MALFORMED_REQUEST, explain.malformed(context.client, request))
@@ -121,6 +141,7 @@ def _check_denies(case: Case) -> Decision | None:
         else:
             taken = deny_takes(deny, case.question)
         if taken is Fit.WHOLE and _would_tell_labels(case, deny):
+            case.has_untold_deny = True
             continue  # no rule reaches this namespace, so it is refused below, and in words that do not tell its labels
         if taken is Fit.WHOLE:
             message = explain.denied(case.context.client, case.request, policy, rule=deny.name)
@@ -163,10 +184,22 @@ def _allow_own_review(case: Case) -> Decision | None:
 def _allow_path(case: Case) -> Decision | None:
     if case.question is not None:
         return None
-    for policy, rule in case.rules():
-        if rule.is_about_path(case.request):
-            return allow(reference(policy, rule=rule.name))
-    return None
+    found = [(policy, rule) for policy, rule in case.rules() if rule.is_about_path(case.request)]
+    return _allow_strictest(case, found) if found else None
+
+
+def _allow_strictest(case: Case, found: Sequence[tuple[CompiledPolicy, Rule]]) -> Decision:
+    """Allow what these rules give, in the strictest mode of their policies."""
+    dry = [(policy, rule) for policy, rule in found if policy.mode is Mode.DRY_RUN]
+    if not dry or not may_change(case.request):
+        policy, rule = found[0]
+        return allow(reference(policy, rule=rule.name))
+    policy, rule = dry[0]
+    matched = reference(policy, rule=rule.name)
+    if not has_dry_run(case.request, case.context.catalog):
+        message = explain.no_dry_run(case.context.client, case.request, policy)
+        return refusal(Reason.NO_DRY_RUN, message, matched=matched)
+    return allow_dry_run(matched)
 
 
 def _allow_by_rules(case: Case) -> Decision | None:
@@ -177,10 +210,10 @@ def _allow_by_rules(case: Case) -> Decision | None:
     found = [(policy, rule, fit) for policy, rule in case.rules() if isinstance(fit := rule_gives(rule, question), Fit)]
     if not found:
         return None
-    whole = next(((policy, rule) for policy, rule, fit in found if fit is Fit.WHOLE), None)
-    policy, rule = whole or found[0][:2]
+    whole = [(policy, rule) for policy, rule, fit in found if fit is Fit.WHOLE]
     if whole and not case.narrowing:
-        return allow(reference(policy, rule=rule.name))
+        return _allow_strictest(case, whole)
+    policy, rule = whole[0] if whole else found[0][:2]
     cut = ObjectCut(
         rules=tuple(rule for _, rule, _ in found),
         denies=tuple(case.narrowing),
@@ -199,7 +232,9 @@ def _allow_namespace_list(case: Case) -> Decision | None:
     names = [rule.resource_names for _, rule in giving]
 
     def visible(name: str) -> bool:
-        if name == question.environment.own_namespace or any(_hides(item, name, question) for item in case.narrowing):
+        if name == question.environment.own_namespace or any(
+            narrows_namespace(item, name, question) for item in case.narrowing
+        ):
             return False
         listed = any(item is None or item.matches(name) for item in names)
         return listed or case.rule_in(name) is not None
@@ -211,16 +246,6 @@ def _allow_namespace_list(case: Case) -> Decision | None:
     if matched is None:
         return None
     return _cut(case, NamespaceCut(visible=visible), matched=matched, reason=Reason.NAMESPACE_VISIBLE)
-
-
-def _hides(narrowing: Rule, name: str, question: Question) -> bool:
-    """Whether a deny that takes part of the list of namespaces takes this one."""
-    if narrowing.resource_names is not None and not narrowing.resource_names.matches(name):
-        return False
-    scope = narrowing.scope
-    if isinstance(scope, NamespaceNames | NamespaceLabels):
-        return deny_reaches(scope, name, known=question.known)
-    return True
 
 
 def _allow_visible_namespace(case: Case) -> Decision | None:
@@ -267,4 +292,5 @@ _STEPS: tuple[Step, ...] = (
     _allow_namespace_list,
     _allow_by_rules,
     _allow_visible_namespace,
+    pass_under_audit,
 )

@@ -8,10 +8,14 @@ from typing import Protocol
 
 
 class Verdict(StrEnum):
-    """``exact``: forwarded as it is; ``filtered``: a list or watch cut to the policy; ``deny``: not forwarded."""
+    """``exact``: forwarded as it is; ``filtered``: a list or watch cut to the policy; ``deny``: not forwarded.
+
+    ``audit``: a read that would be denied, were not every policy that names the client in mode Audit; forwarded.
+    """
 
     EXACT = "exact"
     FILTERED = "filtered"
+    AUDIT = "audit"
     DENY = "deny"
 
 
@@ -35,7 +39,10 @@ class Reason(StrEnum):
     OWN_NAMESPACE = "OwnNamespace"
     UNKNOWN_NAMESPACE = "UnknownNamespace"
     UNKNOWN_RESOURCE = "UnknownResource"
+    NOT_IN_RBAC = "NotInRBAC"  # a rule gives what the client's own RBAC gives, and that is not this
+    RBAC_UNAVAILABLE = "RBACUnavailable"  # what it gives could not be looked up
     PRIVILEGED_WORKLOAD = "PrivilegedWorkload"
+    NO_DRY_RUN = "NoDryRun"  # a policy makes it a dry run, and there is none
     SNAPSHOT_STALE = "SnapshotStale"
     MALFORMED_REQUEST = "MalformedRequest"
     TOO_MANY_REQUESTS = "TooManyRequests"  # of this client at once
@@ -69,7 +76,8 @@ class Decision:
         message: one or two sentences for the client; names nothing that the client could not see.
         matched: the rule that allowed or denied, None when no rule did.
         nearest: for a denial, the nearest things that are allowed, such as ``get pods in team-a``; may be empty.
-        cut: for ``filtered``, which objects may be seen; None otherwise.
+        cut: for ``filtered`` and some of ``audit``, which objects may be seen; None when all may.
+        dry_run: a write that may be forwarded only as a dry run.
     """
 
     verdict: Verdict
@@ -78,6 +86,7 @@ class Decision:
     matched: RuleRef | None = None
     nearest: tuple[str, ...] = ()
     cut: ListCut | None = None
+    dry_run: bool = False
 
     @property
     def advice(self) -> str:

@@ -116,7 +116,7 @@ def near_miss(client: Client, request: RequestInfo, policies: Iterable[Policy], 
     namespace = quoted(request.namespace)
     why = {
         Reason.SENSITIVE_NOT_NAMED: (
-            f"it is sensitive, and a wildcard never gives it: a rule must name {named} itself"
+            f"it is sensitive, and neither a wildcard nor a role gives it: a rule must name {named} itself"
         ),
         Reason.PROTECTED_NAMESPACE: (
             f"namespace {namespace} is protected: a rule must name it itself, globs and selectors do not match it"
@@ -125,6 +125,8 @@ def near_miss(client: Client, request: RequestInfo, policies: Iterable[Policy], 
             f"workloads are written only in namespaces labelled {POD_SECURITY_LABEL}=baseline or restricted, "
             "unless the rule says allowPrivilegedWorkloads: true"
         ),
+        Reason.NOT_IN_RBAC: "a rule gives what your own RBAC in the cluster gives, and that does not allow it",
+        Reason.RBAC_UNAVAILABLE: "your own RBAC in the cluster could not be looked up; try again in a moment",
         Reason.UNKNOWN_NAMESPACE: (f"namespace {namespace} is not known; if it was created a moment ago, try again"),
     }[reason]
     return f"{_may_not(client, request)}: {why}. Policy: {whom(policies)}."
@@ -155,6 +157,11 @@ def unknown_resource(client: Client, request: RequestInfo) -> str:
 def malformed(client: Client, request: RequestInfo) -> str:
     """The request has no meaning that a rule could be about."""
     return f"{_may_not(client, request)}: the API has no such request."
+
+
+def no_dry_run(client: Client, request: RequestInfo, policy: Policy) -> str:
+    """A policy makes it a dry run, and the API has none for it."""
+    return f"{_may_not(client, request)}: policy {whom([policy])} allows only dry runs, and this has none."
 
 
 def uncuttable(client: Client, request: RequestInfo) -> str:

@@ -54,7 +54,11 @@ _NEAR_MISS = {Reach.PROTECTED: Reason.PROTECTED_NAMESPACE, Reach.UNKNOWN: Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A resource request with what matching needs to know about it."""
+    """A resource request with what matching needs to know about it.
+
+    Args:
+        in_rbac: whether the cluster's RBAC gives it to the client; None when that was not looked up.
+    """
 
     request: RequestInfo
     scope: Scope
@@ -62,10 +66,17 @@ class Question:
     environment: Environment
     sensitive: bool
     workload: bool
+    in_rbac: bool | None = None
 
     @classmethod
     def of(
-        cls, request: RequestInfo, *, scope: Scope, known: Mapping[str, Namespace], environment: Environment
+        cls,
+        request: RequestInfo,
+        *,
+        scope: Scope,
+        known: Mapping[str, Namespace],
+        environment: Environment,
+        in_rbac: bool | None = None,
     ) -> Question:
         """Prepare a request for matching."""
         return cls(
@@ -75,6 +86,7 @@ class Question:
             environment=environment,
             sensitive=is_sensitive(request),
             workload=is_workload_write(request),
+            in_rbac=in_rbac,
         )
 
     @property
@@ -105,6 +117,8 @@ def rule_gives(rule: Rule, question: Question) -> Match:
         return Reason.SENSITIVE_NOT_NAMED
     if question.workload and not (rule.allow_privileged_workloads or _enforces(question)):
         return Reason.PRIVILEGED_WORKLOAD
+    if rule.from_rbac and not question.in_rbac:
+        return Reason.RBAC_UNAVAILABLE if question.in_rbac is None else Reason.NOT_IN_RBAC
     return Fit.PART if Fit.PART in (names, place) else Fit.WHOLE
 
 
@@ -119,13 +133,23 @@ def deny_takes(deny: Rule, question: Question) -> Fit | None:
     return Fit.PART if Fit.PART in (names, place) else Fit.WHOLE
 
 
+def narrows_namespace(deny: Rule, name: str, question: Question) -> bool:
+    """Whether a deny that takes part of the list of namespaces takes this one."""
+    if deny.resource_names is not None and not deny.resource_names.matches(name):
+        return False
+    scope = deny.scope
+    if isinstance(scope, NamespaceNames | NamespaceLabels):
+        return deny_reaches(scope, name, known=question.known)
+    return True
+
+
 def rule_in_namespace(
     rules: Iterable[Rule], namespace: str, *, known: Mapping[str, Namespace], environment: Environment
 ) -> Rule | None:
-    """The first of the rules that holds in a namespace, whatever it gives there."""
+    """The first of the rules that holds in a namespace, whatever it gives there; what RBAC gives is not known here."""
     for rule in rules:
         scope = rule.scope
-        if not isinstance(scope, NamespaceNames | NamespaceLabels):
+        if rule.from_rbac or not isinstance(scope, NamespaceNames | NamespaceLabels):
             continue
         if reach(scope, namespace, known=known, environment=environment) is Reach.INSIDE:
             return rule
@@ -133,6 +157,8 @@ def rule_in_namespace(
 
 
 def _is_named(rule: Rule, request: RequestInfo) -> bool:
+    if rule.is_derived:
+        return False
     verb_is_named = request.verb in rule.verbs or request.verb not in SENSITIVE_VERBS
     return verb_is_named and rule.names_literally(request)
 

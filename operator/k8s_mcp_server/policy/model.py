@@ -8,7 +8,7 @@ server, and what is not understood must not grant. Nothing here has a meaning ye
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -18,6 +18,7 @@ from k8s_mcp_server.policy.quantity import parse_bytes, parse_duration
 
 READING_VERBS = frozenset({"get", "list", "watch"})
 RESERVED_SUBJECTS = frozenset({"system:authenticated", "system:unauthenticated", "system:masters"})
+LONGEST_AUDIT = timedelta(days=30)
 MEMORY_BOUNDS = (64 * 2**20, 16 * 2**30)
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -47,6 +48,7 @@ Verb = Annotated[str, Field(min_length=1, max_length=63, pattern=VERB)]
 UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
 UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
+GroupPrefix = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
 Quantity = Annotated[str, Field(max_length=20, pattern=QUANTITY)]
 
 
@@ -97,6 +99,13 @@ class SelectorRequirement(_Strict):
         return self
 
 
+class MatchSubjectModel(_Strict):
+    """Namespaces whose label names a team of the client."""
+
+    label: LabelKey
+    group_prefix: GroupPrefix | None = None
+
+
 class NamespaceSelectorModel(_Strict):
     """Labels of namespaces; every term must hold, and there is at least one."""
 
@@ -104,16 +113,27 @@ class NamespaceSelectorModel(_Strict):
     match_expressions: (
         Annotated[tuple[SelectorRequirement, ...], Field(strict=False, min_length=1, max_length=16)] | None
     ) = None
+    match_subject: MatchSubjectModel | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.match_labels is None and self.match_expressions is None:
-            raise ValueError("an empty namespaceSelector selects nothing: state matchLabels or matchExpressions")
+        if self.match_labels is None and self.match_expressions is None and self.match_subject is None:
+            raise ValueError("an empty namespaceSelector selects nothing: state at least one term")
         return self
 
 
-class DenyRuleModel(_Strict):
-    """What requests a rule is about: one scope, and RBAC's fields."""
+Verbs = Annotated[tuple[Verb, ...], Field(strict=False, min_length=1, max_length=32)]
+
+
+class RoleRefModel(_Strict):
+    """A role whose rules are followed."""
+
+    kind: Literal["ClusterRole"]
+    name: ResourceName
+
+
+class ScopedModel(_Strict):
+    """What rules and denies share: one scope, and the resources they are about."""
 
     name: RuleName | None = None
     namespaces: Annotated[tuple[NamespacePattern, ...], Field(strict=False, min_length=1, max_length=128)] | None = None
@@ -123,30 +143,70 @@ class DenyRuleModel(_Strict):
     api_groups: Annotated[tuple[ApiGroup, ...], Field(strict=False, min_length=1, max_length=64)] | None = None
     resources: Annotated[tuple[ResourcePattern, ...], Field(strict=False, min_length=1, max_length=128)] | None = None
     resource_names: Annotated[tuple[ResourceName, ...], Field(strict=False, max_length=128)] | None = None
-    verbs: Annotated[tuple[Verb, ...], Field(strict=False, min_length=1, max_length=32)]
 
     @model_validator(mode="after")
     def _check_scope(self) -> Self:
         scopes = (self.namespaces, self.namespace_selector, self.cluster_scoped, self.non_resource_urls)
         if sum(scope is not None for scope in scopes) != 1:
             raise ValueError("state exactly one of namespaces, namespaceSelector, clusterScoped, nonResourceURLs")
-        has_resources = self.api_groups is not None and self.resources is not None
-        if self.non_resource_urls is None and not has_resources:
-            raise ValueError("apiGroups and resources are needed, unless the rule is about nonResourceURLs")
         about_resources = (self.api_groups, self.resources, self.resource_names)
         if self.non_resource_urls is not None and any(item is not None for item in about_resources):
             raise ValueError("nonResourceURLs goes with verbs only: no apiGroups, resources or resourceNames")
         return self
 
+    @property
+    def has_resources(self) -> bool:
+        """Whether it says which resources it is about."""
+        return self.api_groups is not None and self.resources is not None
 
-class RuleModel(DenyRuleModel):
+
+class DenyRuleModel(ScopedModel):
+    """A rule that denies."""
+
+    verbs: Verbs
+
+    @model_validator(mode="after")
+    def _check_resources(self) -> Self:
+        if self.non_resource_urls is None and not self.has_resources:
+            raise ValueError("apiGroups and resources are needed, unless the rule is about nonResourceURLs")
+        return self
+
+
+class RuleModel(ScopedModel):
     """A rule that allows."""
 
+    verbs: Verbs | None = None
+    role_ref: RoleRefModel | None = None
+    from_rbac: Literal[True] | None = Field(default=None, alias="fromRBAC")
     allow_privileged_workloads: bool = False
 
     @model_validator(mode="after")
+    def _check_content(self) -> Self:
+        is_own = self.role_ref is None and self.from_rbac is None
+        if is_own and self.verbs is None:
+            raise ValueError("verbs are needed, unless the rule has a roleRef or fromRBAC")
+        if is_own and self.non_resource_urls is None and not self.has_resources:
+            raise ValueError(
+                "apiGroups and resources are needed, unless the rule has a roleRef or fromRBAC, or is about "
+                "nonResourceURLs"
+            )
+        if self.from_rbac is not None and self.non_resource_urls is not None:
+            raise ValueError("fromRBAC is about resources: it does not go with nonResourceURLs")
+        return self
+
+    @model_validator(mode="after")
+    def _check_role(self) -> Self:
+        about_resources = (self.api_groups, self.resources, self.resource_names, self.verbs)
+        said_by_role = (self.non_resource_urls, self.from_rbac, *about_resources)
+        if self.role_ref is not None and any(item is not None for item in said_by_role):
+            raise ValueError(
+                "roleRef goes with namespaces, namespaceSelector or clusterScoped only: the role says what is allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_groups(self) -> Self:
-        if self.api_groups and "*" in self.api_groups and not READING_VERBS.issuperset(self.verbs):
+        if self.api_groups and "*" in self.api_groups and not READING_VERBS.issuperset(self.verbs or ()):
             raise ValueError('apiGroups ["*"] is allowed only with the verbs get, list and watch')
         return self
 
@@ -177,10 +237,12 @@ class SpecModel(_Strict):
     tools: Annotated[tuple[Literal["kubectl"], ...], Field(strict=False, min_length=1, max_length=4)] = ("kubectl",)
     rules: Annotated[tuple[RuleModel, ...], Field(strict=False, max_length=64)] = ()
     deny: Annotated[tuple[DenyRuleModel, ...], Field(strict=False, max_length=64)] = ()
+    mode: Literal["Enforce", "DryRun", "Audit"] = "Enforce"
     suspend: bool = False
     block: bool = False
     expires_at: Annotated[str, Field(max_length=35, pattern=TIMESTAMP)] | None = None
     expires_after: Annotated[str, Field(max_length=18, pattern=DURATION)] | None = None
+    default_namespace: NamespaceName | None = None
     reason: Annotated[str, Field(max_length=256, pattern=TEXT)] = ""
     limits: LimitsModel = LimitsModel()
 
@@ -195,6 +257,9 @@ class SpecModel(_Strict):
     def _check(self) -> Self:
         if self.expires_at is not None and self.expires_after is not None:
             raise ValueError("state expiresAt or expiresAfter, not both")
+        within = self.expires_after is not None and parse_duration(self.expires_after) <= LONGEST_AUDIT
+        if self.mode == "Audit" and not within:
+            raise ValueError("mode Audit needs expiresAfter of at most 720h (30 days)")
         for rules in (self.rules, self.deny):
             names = [rule.name for rule in rules if rule.name is not None]
             if len(names) != len(set(names)):

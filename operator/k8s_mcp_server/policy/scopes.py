@@ -72,25 +72,39 @@ class NamespaceLabels:
 
     requirements: tuple[Requirement, ...]
 
-    @classmethod
-    def of(cls, selector: NamespaceSelectorModel) -> NamespaceLabels:
-        """The terms of a selector; a ``matchLabels`` entry is an ``In`` with one value."""
-        equal = (
-            Requirement(key=key, operator=Operator.IN, values=frozenset({value}))
-            for key, value in (selector.match_labels or {}).items()
-        )
-        expressions = (
-            Requirement(key=item.key, operator=Operator(item.operator), values=frozenset(item.values))
-            for item in selector.match_expressions or ()
-        )
-        return cls(requirements=(*equal, *expressions))
-
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether labels satisfy every term."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
     def __str__(self) -> str:
         return f"namespaces with {', '.join(map(str, self.requirements))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamNamespaces:
+    """Namespaces of the client's own teams; holds nowhere until it is bound to a client (see `binding`).
+
+    Args:
+        label: has the team's name on its namespaces.
+        group_prefix: what comes before it in the names of groups; empty when groups do not count.
+        requirements: what else the labels must satisfy.
+    """
+
+    label: str
+    group_prefix: str
+    requirements: tuple[Requirement, ...] = ()
+
+    def of(self, teams: frozenset[str]) -> NamespaceLabels:
+        """The namespaces of these teams."""
+        team = Requirement(key=self.label, operator=Operator.IN, values=teams)
+        return NamespaceLabels(requirements=(team, *self.requirements))
+
+    def of_anybody(self) -> NamespaceLabels:
+        """The namespaces of any team."""
+        return NamespaceLabels(requirements=(Requirement(key=self.label, operator=Operator.EXISTS), *self.requirements))
+
+    def __str__(self) -> str:
+        return str(self.of_anybody())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +126,23 @@ class Urls:
 
 
 NamespaceScope: TypeAlias = NamespaceNames | NamespaceLabels
-RuleScope: TypeAlias = NamespaceScope | ClusterScope | Urls
+RuleScope: TypeAlias = NamespaceScope | TeamNamespaces | ClusterScope | Urls
+
+
+def select(selector: NamespaceSelectorModel) -> NamespaceLabels | TeamNamespaces:
+    """The scope of a selector; a ``matchLabels`` entry is an ``In`` with one value."""
+    equal = (
+        Requirement(key=key, operator=Operator.IN, values=frozenset({value}))
+        for key, value in (selector.match_labels or {}).items()
+    )
+    expressions = (
+        Requirement(key=item.key, operator=Operator(item.operator), values=frozenset(item.values))
+        for item in selector.match_expressions or ()
+    )
+    requirements, subject = (*equal, *expressions), selector.match_subject
+    if subject is None:
+        return NamespaceLabels(requirements=requirements)
+    return TeamNamespaces(label=subject.label, group_prefix=subject.group_prefix or "", requirements=requirements)
 
 
 class Reach(StrEnum):

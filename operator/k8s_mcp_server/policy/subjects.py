@@ -45,6 +45,11 @@ def _names(client: Client) -> Iterator[tuple[SubjectKind, str]]:
             yield kind, name
 
 
+def counted_groups(client: Client) -> Iterator[str]:
+    """The client's groups that a policy may go by."""
+    return (name for kind, name in _names(client) if kind is SubjectKind.GROUP)
+
+
 class SubjectIndex(Generic[T]):
     """Finds what names a client in time that does not grow with the number of entries."""
 

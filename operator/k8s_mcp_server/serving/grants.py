@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from k8s_mcp_server.policy.access import Access, effective_access
+from k8s_mcp_server.policy.access import Access, default_namespace, effective_access, only_dry_runs
 from k8s_mcp_server.policy.decide import DecisionContext, decide
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.limits import Limits, effective_limits
@@ -77,11 +77,15 @@ class Standing:
 
     Args:
         limits: in force for it.
+        default_namespace: of commands that state none; empty for that of the CLI.
+        is_dry: every policy that gives it something makes its writes dry runs.
         audit_reasons: the ``reason`` texts of the policies that name it, for the audit log.
         denial: None when there is a policy to decide requests by.
     """
 
     limits: Limits
+    default_namespace: str = ""
+    is_dry: bool = False
     audit_reasons: tuple[str, ...] = ()
     denial: Denial | None = None
 
@@ -136,6 +140,8 @@ class Grants:
         valid = self._store.snapshot.client_policies(client).valid
         return Standing(
             limits=self.limits(client),
+            default_namespace=default_namespace(self.context(client, tool=tool)),
+            is_dry=only_dry_runs(self.context(client, tool=tool)),
             audit_reasons=tuple(dict.fromkeys(policy.reason for policy in valid if policy.reason)),
             denial=self._denial(client, tool=tool),
         )

@@ -47,6 +47,14 @@ class Requests(Protocol):
         """Whether an answer was cut to the policy."""
 
     @property
+    def dry_runs(self) -> int:
+        """How many writes changed nothing."""
+
+    @property
+    def writes(self) -> int:
+        """How many others there were."""
+
+    @property
     def denials(self) -> Sequence[str]:
         """What was said about the denied ones."""
 
@@ -84,6 +92,7 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         command_id=run.command_id,
         cluster=run.cluster,
         exit_code=result.exit_code,
+        dry_run=_dry_run(requests),
         stdout=stdout.text,
         stderr=stderr.text,
         truncated=truncated,
@@ -122,6 +131,16 @@ def _verdict_on_ended(result: Result, *, requests: Requests) -> tuple[Status, st
     if requests.requests_denied:
         return Status.DENIED, _why(requests), "policy refused a request that the command needs"
     return Status.FAILED, "", ""
+
+
+def _dry_run(requests: Requests) -> str:
+    """What a client must know before it reads the output of a command that a policy made a dry run."""
+    dry, all_ = requests.dry_runs, requests.dry_runs + requests.writes
+    if not dry:
+        return ""
+    if dry == all_:
+        return "DRY RUN, nothing changed"
+    return f"DRY RUN in part: {dry} of {all_} writes changed nothing"
 
 
 def _why(requests: Requests) -> str:

@@ -64,6 +64,8 @@ def _record(command: Command, result: CommandResult, *, seconds: float) -> Comma
         requests_allowed=session.requests_allowed if session else 0,
         requests_filtered=session.requests_filtered if session else 0,
         requests_denied=session.requests_denied if session else 0,
+        requests_audited=session.requests_audited if session else 0,
+        dry_runs=session.dry_runs if session else 0,
         policies=tuple(session.policies) if session else (),
         audit_reasons=command.standing.audit_reasons,
     )

@@ -41,6 +41,8 @@ class CommandResult(BaseModel):
     """names this command in the audit logs"""
     cluster: str
     """the cluster it was for"""
+    dry_run: str = ""
+    """said first when a policy made writes dry runs: the output may sound as if they were made"""
     exit_code: int | None = None
     """exit code of the pipeline"""
     stdout: str = ""
@@ -83,8 +85,12 @@ def tool_result(result: CommandResult) -> CallToolResult:
         for source, text in (("stdout", result.stdout), ("stderr", result.stderr))
         if text
     ]
-    content.append(TextContent(type="text", text=_note(result), _meta={"k8s-mcp.io/source": "k8s-mcp-server"}))
-    structured = result.model_copy(update={"untrusted": UNTRUSTED if len(content) > 1 else ""})
+    own = {"k8s-mcp.io/source": "k8s-mcp-server"}
+    is_untrusted = bool(content)
+    content.append(TextContent(type="text", text=_note(result), _meta=own))
+    if result.dry_run:
+        content.insert(0, TextContent(type="text", text=result.dry_run, _meta=own))
+    structured = result.model_copy(update={"untrusted": UNTRUSTED if is_untrusted else ""})
     return CallToolResult(
         content=[*content],
         structured_content=structured.model_dump(mode="json", exclude_defaults=True),

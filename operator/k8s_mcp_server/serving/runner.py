@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
+from k8s_mcp_server.commands.dry_run import without_waiting
 from k8s_mcp_server.commands.parse import parse_command
 from k8s_mcp_server.errors import CommandRefused, Unavailable
 from k8s_mcp_server.execution.result import ApiAccess
@@ -203,6 +204,8 @@ class CommandRunner:
             command.timeout_clamped = arguments.timeout > limit
             command.limits = replace(command.limits, timeout_seconds=min(arguments.timeout, limit))
         clis = sum(stage.program == command.tool for stage in pipeline.stages)
+        if command.standing.is_dry:
+            pipeline = without_waiting(pipeline)
         async with self._admission.place(command.client, limits=command.standing.limits, processes=clis):
             return await self._execute(command, pipeline, stdin=arguments.stdin)
 
@@ -231,6 +234,7 @@ class CommandRunner:
             server_url=f"https://127.0.0.1:{self._gateway.port}",
             ca_pem=self._gateway.ca_pem,
             token=session.token,
+            namespace=command.standing.default_namespace,
         )
         try:
             command.result = await self._executor.run(pipeline, access=access, stdin=stdin, limits=command.limits)

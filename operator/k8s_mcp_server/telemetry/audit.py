@@ -14,12 +14,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from k8s_mcp_server.policy.decision import Verdict
+
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.decision import Decision
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
 
 _LONGEST_VALUE: Final = 512
+_UNREMARKABLE: Final = frozenset({Verdict.EXACT, Verdict.FILTERED})
 
 
 class RequestAudit(StrEnum):
@@ -62,6 +65,8 @@ class CommandRecord:
         stages: the programs joined by pipes.
         outcome: the result's ``status``.
         reason: for a refusal or denial, its stable word.
+        requests_audited: requests that would be denied, but for mode Audit.
+        dry_runs: writes that changed nothing, because a policy says so.
     """
 
     command_id: str
@@ -83,6 +88,8 @@ class CommandRecord:
     requests_filtered: int
     requests_denied: int
     policies: tuple[str, ...]
+    requests_audited: int = 0
+    dry_runs: int = 0
     audit_reasons: tuple[str, ...] = ()
 
 
@@ -134,16 +141,18 @@ class AuditLog:
                     "exact": record.requests_allowed,
                     "filtered": record.requests_filtered,
                     "deny": record.requests_denied,
+                    "audit": record.requests_audited,
                 },
+                "dryRuns": record.dry_runs,
                 "policies": list(record.policies),
                 "policyReasons": list(record.audit_reasons),
             }
         )
 
     def request(self, record: RequestRecord) -> None:
-        """Write the line of one request, if it was denied or all are asked for."""
+        """Write the line of one request, if it was denied, would be but for mode Audit, or all are asked for."""
         decision = record.decision
-        if decision.allowed and self._requests is RequestAudit.DENIED:
+        if decision.verdict in _UNREMARKABLE and self._requests is RequestAudit.DENIED:
             return
         matched = decision.matched
         self._write(
@@ -158,6 +167,7 @@ class AuditLog:
                 "attributes": _attributes(record.request),
                 "verdict": decision.verdict.value,
                 "reason": decision.reason.value,
+                "dryRun": decision.dry_run,
                 "policy": matched.policy if matched else "",
                 "policyUID": matched.uid if matched else "",
                 "policyResourceVersion": matched.resource_version if matched else "",

@@ -1,6 +1,7 @@
 """After all other tests: every request that reached the API server through the gateway is decided a second time.
 
-The API server's audit log says what it saw; the recording says which policies and namespaces there were. The file's
+The API server's audit log says what it saw; the recording says which policies, namespaces and roles there
+were. The file's
 name puts it last in its folder, so that it sees what the others did.
 """
 
@@ -20,6 +21,8 @@ from k8s_mcp_server.policy.decide import DecisionContext, decide
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.rights import Rights
+from k8s_mcp_server.policy.roles import read_role
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from tests.support.agent import Agent
@@ -117,9 +120,11 @@ def _decisions(
     for moment in recorder.times_between(at - LAG_SECONDS, at + LEAD_SECONDS):
         policies = recorder.in_force("mcpaccesspolicies", at=moment)
         namespaces = recorder.in_force("namespaces", at=moment)
+        roles = recorder.in_force("clusterroles", at=moment)
         snapshot = Snapshot.build(
             [read_policy(body) for body in policies.values()],
             [Namespace(name=name, labels=body["metadata"].get("labels", {})) for name, body in namespaces.items()],
+            map(read_role, roles.values()),
         )
         context = DecisionContext(
             client=client,
@@ -129,6 +134,7 @@ def _decisions(
             environment=Environment(),
             now=datetime.fromtimestamp(moment).astimezone(),
             snapshot_age=0.0,
+            rights=Rights(answers={request: True}),  # RBAC's answer of that time is not recorded; it was a yes
         )
         yield decide(request, context)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from k8s_mcp_server.cluster.client import Answer, ApiClient
-from k8s_mcp_server.cluster.discovery import ACCEPT, Discovery, DiscoveryReader, resources_of
+from k8s_mcp_server.cluster.discovery import ACCEPT, CRDS, Discovery, DiscoveryReader, resources_of
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from tests.support.clocks import ManualClock
@@ -89,8 +89,19 @@ class Server:
             "/apis": document(apps=[[resource("deployments")]]),
         }
         self.requests: list[tuple[str, int]] = []
+        self.customs: list[str] | None = []
+        self.asked_for_customs = 0
+
+    def custom_resource_definitions(self) -> Answer:
+        self.asked_for_customs += 1
+        if self.customs is None:
+            raise Unavailable("forbidden")
+        items = [{"metadata": {"name": name}} for name in self.customs]
+        return Answer(status=200, body=json.dumps({"items": items}).encode(), headers={})
 
     async def request(self, method: str, path: str, *, headers: Mapping[str, str]) -> Answer:
+        if path == CRDS:
+            return self.custom_resource_definitions()
         assert (method, headers["Accept"]) == ("GET", ACCEPT)
         body = json.dumps(self.documents[path]).encode()
         etag = f'"{hash(body)}"'
@@ -117,6 +128,21 @@ async def test_what_did_not_change_is_not_sent_again() -> None:
 
     server.documents["/apis"] = document(apps=[[resource("deployments")]])
     assert (await reader.read()).scope_of(group="acme", resource="widgets") is None
+
+
+@pytest.mark.anyio
+async def test_which_resources_are_custom_is_asked_when_something_changed_and_until_it_is_known() -> None:
+    server = Server()
+    server.documents["/apis"] = document(acme=[[resource("widgets")]], metrics=[[resource("pods")]])
+    server.customs = None
+    reader = DiscoveryReader(cast("ApiClient", server))
+    assert not any(item.custom for item in await reader.read())
+
+    server.customs = ["widgets.acme"]
+    assert [(item.resource, item.group) for item in await reader.read() if item.custom] == [("widgets", "acme")]
+
+    await reader.read()
+    assert server.asked_for_customs == 2
 
 
 async def call_here(work: Callable[[], Awaitable[Any]], *, timeout: float) -> Any:  # noqa: ASYNC109  as in Call

@@ -15,7 +15,7 @@ from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.support.clocks import ManualClock
 from tests.support.eventually import eventually
-from tests.support.policies import namespace_body, policy_body
+from tests.support.policies import namespace_body, policy_body, role_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +88,7 @@ class Lists:
         self.version = 100
         self.bodies: dict[Resource, list[dict[str, Any]]] = {
             Resource.POLICIES: [policy_body("kept"), policy_body("gone")],
+            Resource.ROLES: [role_body("edit")],
             Resource.NAMESPACES: [namespace_body("team-a")],
         }
         self.errors: dict[Resource, Exception] = {}
@@ -138,7 +139,7 @@ async def test_a_missed_deletion_is_dropped_and_counted(
     assert metrics.registry.get_sample_value("k8s_mcp_resync_dropped_objects_total") == 1
 
 
-@pytest.mark.parametrize("resource", list(Resource))
+@pytest.mark.parametrize("resource", [Resource.POLICIES, Resource.NAMESPACES])
 @pytest.mark.parametrize(
     "error",
     [
@@ -162,6 +163,59 @@ async def test_one_list_that_fails_lets_the_store_age(
     lists.errors.clear()
     assert await resync.once()
     assert store.age() == 0
+
+
+class TestRoles:
+    """ClusterRoles are needed only while a policy follows one, and may be kept from the service."""
+
+    FOLLOWS = policy_body(
+        "kept", rules=[{"namespaces": ["team-a"], "roleRef": {"kind": "ClusterRole", "name": "edit"}}]
+    )
+
+    async def test_while_no_policy_follows_a_role_their_age_does_not_count(
+        self, resync: Resync, store: PolicyStore, lists: Lists
+    ) -> None:
+        lists.errors[Resource.ROLES] = Unavailable("refused")
+        assert not await resync.once()
+        assert store.age() == 0
+        assert set(store.snapshot.policies) == {"kept", "gone"}
+
+    async def test_where_a_policy_follows_one_they_count_from_the_first_moment(
+        self, resync: Resync, store: PolicyStore, lists: Lists
+    ) -> None:
+        lists.bodies[Resource.POLICIES] = [self.FOLLOWS]
+        lists.errors[Resource.ROLES] = Unavailable("refused")
+        assert not await resync.once()
+        assert store.age() == math.inf
+        assert not store.snapshot.policies
+
+        lists.errors.clear()
+        assert await resync.once()
+        assert (store.age(), set(store.snapshot.roles)) == (0, {"edit"})
+
+    async def test_roles_that_cannot_be_listed_any_more_age(
+        self, resync: Resync, store: PolicyStore, lists: Lists
+    ) -> None:
+        lists.bodies[Resource.POLICIES] = [self.FOLLOWS]
+        await resync.once()
+        lists.errors[Resource.ROLES] = ApiStatusError(500, "etcd is down")
+        lists.clock.advance(20)
+        assert not await resync.once()
+        assert store.age() == 20
+
+    @pytest.mark.parametrize("status", [403, 404])
+    async def test_roles_that_are_kept_from_the_service_give_nothing_and_stop_nothing_else(
+        self, resync: Resync, store: PolicyStore, lists: Lists, status: int
+    ) -> None:
+        lists.bodies[Resource.POLICIES] = [self.FOLLOWS]
+        await resync.once()
+        assert set(store.snapshot.roles) == {"edit"}
+        lists.errors[Resource.ROLES] = ApiStatusError(status, "no")
+        lists.clock.advance(20)
+
+        assert await resync.once()
+
+        assert (store.age(), set(store.snapshot.roles)) == (0, set())
 
 
 async def test_policies_that_are_not_served_any_more_are_gone_at_once(

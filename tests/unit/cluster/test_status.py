@@ -13,9 +13,11 @@ from k8s_mcp_server.cluster.store import PolicyStore, Resource
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.compile import Policy, read_policy
 from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.roles import read_role
 from k8s_mcp_server.policy.scopes import Namespace
+from k8s_mcp_server.policy.snapshot import Snapshot
 from tests.support.clocks import ManualClock
-from tests.support.policies import RULE, SUBJECT, namespace_body, policy_body
+from tests.support.policies import RULE, SUBJECT, namespace_body, policy_body, role_body
 
 pytestmark = pytest.mark.unit
 
@@ -105,6 +107,7 @@ def test_a_status_that_somebody_spoilt_is_made_anew(previous: dict[str, Any]) ->
         pytest.param([{"namespaces": ["kube-system"]}], 1, id="a protected namespace by its name"),
         pytest.param([{"namespaces": ["k8s-mcp-system"]}], 0, id="our own"),
         pytest.param([{"namespaceSelector": {"matchLabels": {"team": "a"}}}], 1, id="a selector"),
+        pytest.param([{"namespaceSelector": {"matchSubject": {"label": "team"}}}], 3, id="those of any team"),
         pytest.param([{"namespaces": ["team-a"]}, {"namespaces": ["team-*", "other"]}], 3, id="each once"),
         pytest.param([{"clusterScoped": True}], 0, id="cluster-scoped"),
     ],
@@ -123,6 +126,61 @@ def test_an_invalid_policy_matches_no_namespace() -> None:
     namespaces = {"team-a": Namespace(name="team-a", labels={})}
 
     assert count_namespaces(policy, namespaces=namespaces, environment=ENVIRONMENT) == 0
+
+
+FOLLOWS = policy_body(rules=[RULE, {"namespaces": ["team-a"], "roleRef": {"kind": "ClusterRole", "name": "edit"}}])
+
+
+def following(*roles: dict[str, Any]) -> Policy:
+    return Snapshot.build([], [], map(read_role, roles)).following(read_policy(FOLLOWS))
+
+
+@pytest.mark.parametrize(
+    ("body", "stalled"),
+    [
+        pytest.param(policy_body(), "False", id="in force"),
+        pytest.param(policy_body(suspend=True), "False", id="suspended: ready, and told by Active"),
+        pytest.param(policy_body(spec={}), "True", id="invalid"),
+        pytest.param(FOLLOWS, "True", id="a missing role"),
+    ],
+)
+def test_what_will_not_get_ready_by_itself_is_stalled(body: dict[str, Any], stalled: str) -> None:
+    found = conditions(Snapshot.empty().following(read_policy(body)))
+
+    assert found["Stalled"]["status"] == stalled
+    assert (found["Ready"]["status"] == "False") is (stalled == "True")
+
+
+def test_what_a_policy_gives_beyond_what_it_seems_to_is_said() -> None:
+    writes = {**RULE, "name": "write", "verbs": ["create"]}
+
+    assert conditions(read_policy(policy_body()))["Warnings"]["status"] == "False"
+    one = conditions(read_policy(policy_body(rules=[writes])))["Warnings"]
+    assert (one["status"], one["reason"]) == ("True", "WorkloadWrites")
+    assert "write writes workloads" in one["message"]
+    several = policy_body(rules=[{**writes, "allowPrivilegedWorkloads": True}])
+    assert conditions(read_policy(several))["Warnings"]["reason"] == "SeveralWarnings"
+
+
+def test_a_missing_role_makes_a_policy_not_ready_and_leaves_its_other_rules_active() -> None:
+    found = conditions(following())
+
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "RoleNotFound")
+    assert found["Ready"]["message"] == "rules[1] gives nothing: no ClusterRole edit"
+    assert found["Active"]["status"] == "True"
+
+
+def test_what_a_role_would_have_given_is_said() -> None:
+    role = role_body("edit", {"apiGroups": [""], "resources": ["pods", "pods/exec", "secrets"], "verbs": ["*"]})
+    policy = following(role)
+    status = status_of(policy, matched_namespaces=1, previous={}, now=NOW)
+
+    assert status["withheld"] == ["pods/exec", "secrets"]
+    assert conditions(policy)["Ready"]["status"] == "True"
+
+
+def test_a_policy_without_roles_has_nothing_withheld() -> None:
+    assert "withheld" not in status_of(read_policy(policy_body()), matched_namespaces=1, previous={}, now=NOW)
 
 
 class Cluster:

@@ -12,7 +12,7 @@ from k8s_mcp_server.cluster.store import PolicyStore, Resource
 from k8s_mcp_server.policy.compile import CompiledPolicy, InvalidPolicy
 from k8s_mcp_server.policy.identity import Client
 from tests.support.clocks import ManualClock
-from tests.support.policies import SUBJECT, namespace_body, policy_body
+from tests.support.policies import SUBJECT, namespace_body, policy_body, role_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -225,3 +225,20 @@ def test_a_subscriber_whose_loop_is_closed_is_let_go(synced: PolicyStore) -> Non
     synced.forget(Resource.POLICIES)
 
     assert not synced._subscribers._entries
+
+
+def test_a_changed_role_is_in_force_with_the_next_snapshot(synced: PolicyStore) -> None:
+    follows = [{"namespaces": ["team-a"], "roleRef": {"kind": "ClusterRole", "name": "edit"}}]
+    gives = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    synced.replace(Resource.ROLES, Listing(resource_version="100", requested_at=0, items=()))
+    synced.apply(Resource.POLICIES, "MODIFIED", policy_body(version="101", generation=2, rules=follows))
+    synced.publish()
+    assert not synced.snapshot.client_policies(DEPLOYER).valid[0].rules
+
+    assert synced.apply(Resource.ROLES, "ADDED", role_body("edit", gives, version="102"))
+    synced.publish()
+    assert [rule.verbs for rule in synced.snapshot.client_policies(DEPLOYER).valid[0].rules] == [{"get"}]
+
+    assert synced.apply(Resource.ROLES, "DELETED", role_body("edit", gives, version="103"))
+    synced.publish()
+    assert not synced.snapshot.client_policies(DEPLOYER).valid[0].rules

@@ -53,6 +53,18 @@ class Sources:
         self.refreshed = 0
         self._discovered = discovered
         self.seconds = 0.0
+        self.gives: bool | None = None
+        self.reviewed: list[str] = []
+
+    async def review(self, client: Client, request: RequestInfo) -> bool:
+        self.reviewed.append(f"{client.username} {request.verb} {request.resource}")
+        if self.gives is None:
+            raise Unavailable("the API server does not answer")
+        return self.gives
+
+    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
+        del client, request
+        return self.gives
 
     def age(self) -> float:
         return self.seconds
@@ -66,7 +78,11 @@ class Sources:
 
 def authorizer(sources: Sources) -> Authorizer:
     return Authorizer(
-        store=sources, discovery=sources, environment=Environment(), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC)
+        store=sources,
+        discovery=sources,
+        access=sources,
+        environment=Environment(),
+        clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 
@@ -132,3 +148,46 @@ async def test_a_fault_is_a_denial(caplog: pytest.LogCaptureFixture) -> None:
 async def test_nothing_asked_is_a_denial() -> None:
     decision = await authorizer(Sources(Catalog([PODS]))).authorize([], client=AGENT, tool=Tool.KUBECTL)
     assert decision.reason is Reason.ERROR
+
+
+class TestOwnRights:
+    """Rules that give what the cluster's own RBAC gives."""
+
+    def sources(self, *, gives: bool | None) -> Sources:
+        sources = Sources(Catalog([PODS]))
+        rules = [{"name": "own", "namespaces": ["a"], "fromRBAC": True}]
+        spec = {**POLICY["spec"], "rules": rules}  # type: ignore[dict-item]  # the sample's spec is a mapping
+        sources.snapshot = Snapshot.build([read_policy({**POLICY, "spec": spec})], [Namespace(name="a", labels={})])
+        sources.gives = gives
+        return sources
+
+    @pytest.mark.parametrize(
+        ("gives", "reason"),
+        [
+            pytest.param(True, Reason.ALLOWED_BY_RULE, id="what RBAC gives"),
+            pytest.param(False, Reason.NOT_IN_RBAC, id="what it does not"),
+            pytest.param(None, Reason.RBAC_UNAVAILABLE, id="no answer is no"),
+        ],
+    )
+    async def test_a_request_is_looked_up_before_it_is_decided(self, gives: bool | None, reason: Reason) -> None:
+        sources = self.sources(gives=gives)
+        decision = await authorizer(sources).authorize([GET], client=AGENT, tool=Tool.KUBECTL)
+        assert decision.reason is reason
+        assert sources.reviewed == [f"{AGENT.username} get pods"]
+
+    async def test_every_permission_that_a_request_needs_is_looked_up(self) -> None:
+        sources = self.sources(gives=True)
+        update = info("PUT", "/api/v1/namespaces/a/pods/p/status")
+        await authorizer(sources).authorize([GET, update], client=AGENT, tool=Tool.KUBECTL)
+        assert sources.reviewed == [f"{AGENT.username} get pods", f"{AGENT.username} update pods"]
+
+    @pytest.mark.parametrize("gives", [True, False, None])
+    async def test_a_request_that_runs_is_decided_by_the_last_answer(self, gives: bool | None) -> None:
+        decision = authorizer(self.sources(gives=gives)).decide([GET], client=AGENT, tool=Tool.KUBECTL)
+        assert decision.allowed is (gives is True)
+
+    async def test_nothing_is_looked_up_for_what_no_such_rule_could_give(self) -> None:
+        sources = self.sources(gives=True)
+        elsewhere = info("GET", "/api/v1/namespaces/b/pods/p")
+        assert not (await authorizer(sources).authorize([elsewhere], client=AGENT, tool=Tool.KUBECTL)).allowed
+        assert sources.reviewed == []

@@ -85,6 +85,13 @@ async def test_a_command_gets_a_token_of_its_own_which_dies_with_it(service: Ser
     assert (service.gateway.open_sessions, service.gateway.closed) == ([], 2)
 
 
+async def test_a_command_without_a_namespace_is_about_the_policy_s_default_one(service: Service) -> None:
+    service.store.set(policy("readers", "alice", defaultNamespace="team-a"))
+    await run(service, {"command": "get pods"})
+
+    assert [access.namespace for access in service.executor.access if access] == ["team-a"]
+
+
 async def test_stdin_reaches_the_command_and_the_audit_has_its_size_only(service: Service) -> None:
     await run(service, {"command": "apply -f -", "stdin": "kind: Sécret\n"})
 
@@ -339,7 +346,7 @@ async def test_a_request_that_policy_denied_is_explained(service: Service) -> No
     assert (fields(result)["status"], fields(result)["reason"]) == ("denied", "NotAllowed")
     assert fields(result)["denials"] == ["No get secrets. Allowed instead: get pods in a."]
     assert "Allowed instead: get pods in a." in text(result)
-    assert service.audit()[0]["requests"] == {"exact": 0, "filtered": 0, "deny": 1}
+    assert service.audit()[0]["requests"] == {"exact": 0, "filtered": 0, "deny": 1, "audit": 0}
 
 
 @pytest.mark.parametrize(("revoked", "status"), [(1, "denied"), (0, "succeeded")])
@@ -396,6 +403,47 @@ async def test_requests_denied_for_different_reasons_share_one_word(service: Ser
 
     assert fields(result)["reason"] == "PolicyDenied"
     assert fields(result)["denials"] == ["NotAllowed", "SensitiveNotNamed"]
+
+
+@pytest.mark.parametrize(
+    ("dry_runs", "writes", "line"),
+    [
+        pytest.param(2, 0, "DRY RUN, nothing changed", id="all of them"),
+        pytest.param(1, 2, "DRY RUN in part: 1 of 3 writes changed nothing", id="some of them"),
+        pytest.param(0, 2, "", id="none of them"),
+    ],
+)
+async def test_a_dry_run_is_the_first_thing_that_a_result_says(
+    service: Service, dry_runs: int, writes: int, line: str
+) -> None:
+    async def work(_: Pipeline, session: CommandSession) -> Result:
+        session.dry_runs, session.writes = dry_runs, writes
+        return Result(exit_code=0, stage_exit_codes=(0,), stdout=b"created\n", stderr=b"", duration_seconds=0.1)
+
+    service.executor.work = work
+
+    result = await run(service, {"command": "create configmap x"})
+
+    assert fields(result).get("dry_run", "") == line
+    assert text(result).startswith(line or "created")
+    assert service.audit()[0]["dryRuns"] == dry_runs
+
+
+@pytest.mark.parametrize(
+    ("mode", "command", "argv"),
+    [
+        pytest.param("DryRun", "delete pod x", ("kubectl", "--wait=false", "delete", "pod", "x"), id="delete"),
+        pytest.param("DryRun", "get pods", ("kubectl", "get", "pods"), id="anything else"),
+        pytest.param("Enforce", "delete pod x", ("kubectl", "delete", "pod", "x"), id="no dry run"),
+    ],
+)
+async def test_a_delete_that_is_a_dry_run_does_not_wait_for_what_never_goes(
+    service: Service, mode: str, command: str, argv: tuple[str, ...]
+) -> None:
+    service.store.set(policy("readers", "alice", mode=mode))
+    await run(service, {"command": command})
+
+    assert service.executor.pipelines[0].stages[0].argv == argv
 
 
 async def test_a_list_that_was_cut_is_marked(service: Service) -> None:

@@ -76,6 +76,7 @@ def _command(**changes: Any) -> CommandRecord:
     ("requests", "verdict", "lines"),
     [
         pytest.param(RequestAudit.DENIED, Verdict.DENY, 1, id="a denied request always has a line"),
+        pytest.param(RequestAudit.DENIED, Verdict.AUDIT, 1, id="one that would be denied has a line as well"),
         pytest.param(RequestAudit.DENIED, Verdict.EXACT, 0, id="an allowed one has none by default"),
         pytest.param(RequestAudit.ALL, Verdict.FILTERED, 1, id="all have one when asked for"),
     ],
@@ -103,7 +104,7 @@ def test_a_command_s_line_says_who_what_and_how_much() -> None:
     assert line["kind"] == "Command"
     assert line["time"] == "2026-01-02T00:00:00.000Z"
     assert (line["tool"], line["subcommand"], line["flags"]) == ("kubectl", "get", ["--namespace"])
-    assert line["requests"] == {"exact": 1, "filtered": 0, "deny": 0}
+    assert line["requests"] == {"exact": 1, "filtered": 0, "deny": 0, "audit": 0}
 
 
 @pytest.mark.parametrize(
