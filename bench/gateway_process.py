@@ -18,6 +18,7 @@ from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.compile import read_policy
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Authenticator, Client
+from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog

@@ -22,7 +22,7 @@ from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.rights import Rights
-from k8s_mcp_server.policy.roles import read_role
+from k8s_mcp_server.policy.roles import ClusterRole, read_role
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from tests.support.agent import Agent
@@ -113,19 +113,44 @@ def _catalog(cluster: TestCluster) -> Catalog:
     return Catalog(resources)
 
 
-def _decisions(
-    request: RequestInfo, *, client: Client, at: float, catalog: Catalog, recorder: ObjectRecorder
-) -> Iterator[Decision]:
-    """The decision under each state that the service may have known at that time."""
-    for moment in recorder.times_between(at - LAG_SECONDS, at + LEAD_SECONDS):
-        policies = recorder.in_force("mcpaccesspolicies", at=moment)
-        namespaces = recorder.in_force("namespaces", at=moment)
-        roles = recorder.in_force("clusterroles", at=moment)
-        snapshot = Snapshot.build(
+class _Snapshots:
+    """What the service may have known at a time; each state is read once, for many requests saw it."""
+
+    def __init__(self, recorder: ObjectRecorder) -> None:
+        self._recorder = recorder
+        self._known: dict[int, Snapshot] = {}
+        self._roles: dict[tuple[str, str], ClusterRole] = {}
+
+    def between(self, start: float, end: float) -> Iterator[tuple[float, Snapshot]]:
+        """Each state from the one at ``start`` to the one at ``end``, and when it began."""
+        for moment in self._recorder.times_between(start, end):
+            state = sum(change.at <= moment for change in list(self._recorder.changes))
+            if state not in self._known:
+                self._known[state] = self._at(moment)
+            yield moment, self._known[state]
+
+    def _at(self, moment: float) -> Snapshot:
+        policies = self._recorder.in_force("mcpaccesspolicies", at=moment)
+        namespaces = self._recorder.in_force("namespaces", at=moment)
+        roles = self._recorder.in_force("clusterroles", at=moment)
+        return Snapshot.build(
             [read_policy(body) for body in policies.values()],
             [Namespace(name=name, labels=body["metadata"].get("labels", {})) for name, body in namespaces.items()],
-            map(read_role, roles.values()),
+            [self._role(body) for body in roles.values()],
         )
+
+    def _role(self, body: dict[str, Any]) -> ClusterRole:
+        version = (body["metadata"]["name"], body["metadata"]["resourceVersion"])
+        if version not in self._roles:
+            self._roles[version] = read_role(body)
+        return self._roles[version]
+
+
+def _decisions(
+    request: RequestInfo, *, client: Client, at: float, catalog: Catalog, snapshots: _Snapshots
+) -> Iterator[Decision]:
+    """The decision under each state that the service may have known at that time."""
+    for moment, snapshot in snapshots.between(at - LAG_SECONDS, at + LEAD_SECONDS):
         context = DecisionContext(
             client=client,
             tool=Tool.KUBECTL,
@@ -182,7 +207,7 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
     some_traffic: None,
 ) -> None:
     del some_traffic
-    catalog = _catalog(cluster)
+    catalog, snapshots = _catalog(cluster), _Snapshots(recorder)
     records = {line["auditID"]: line for line in _lines(installed.audit_log) if line["kind"] == "Request"}
     events = _through_gateway(audit_log, installed)
     wrong: list[str] = []
@@ -198,7 +223,7 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
         # What the record says was decided may be `create` where the request itself is a GET: exec over WebSocket.
         (decided, *_) = required_requests(request, method="", content_type="")
         decisions = list(
-            _decisions(decided, client=Client(username=username), at=at, catalog=catalog, recorder=recorder)
+            _decisions(decided, client=Client(username=username), at=at, catalog=catalog, snapshots=snapshots)
         )
         if not any(_same(decision, record, recorder=recorder) for decision in decisions):
             wrong.append(f"{username} {event['verb']} {event['requestURI']}: recorded {record}, again {decisions[-1]}")
