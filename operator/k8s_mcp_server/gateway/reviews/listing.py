@@ -16,6 +16,7 @@ from k8s_mcp_server.gateway.reviews.wire import NonResourceAttributes, NonResour
 from k8s_mcp_server.policy.case import Case
 from k8s_mcp_server.policy.decide import allows
 from k8s_mcp_server.policy.scopes import Urls
+from k8s_mcp_server.policy.sensitive import REVIEWS_ABOUT_ONESELF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _DISCOVERY: Final = (
     "/api", "/api/*", "/apis", "/apis/*", "/openapi/v2", "/openapi/v3", "/openapi/v3/*", "/version",
 )  # fmt: skip
+
+_NEED_NO_RULE: Final = {("", "namespaces"), *REVIEWS_ABOUT_ONESELF}  # whoever has some rule may have some of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ class Listing:
             )
         )
         about = tuple(rule for rule in self._rules if rule.has_resource(place.requests("get", "")[0]))
-        if not rbac:
+        if not rbac or not (about or (place.group, place.resource) in _NEED_NO_RULE):
             return
         verbs = _ordered(place.served.union(*(rule.verbs for rule in about)) - {"*"})
         everywhere = self._allowed(place, verbs, rbac, name="")
