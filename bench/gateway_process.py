@@ -8,7 +8,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.gateway import ACCOUNT, LARGE, MOST, OWN, SOME
 from k8s_mcp_server.cluster.connection import ApiServer
@@ -18,11 +18,13 @@ from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.compile import read_policy
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Authenticator, Client
-from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog
 from k8s_mcp_server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.policy.request import RequestInfo
 
 _COMMANDS = {SOME: SOME, MOST: MOST, LARGE: LARGE, **{f"{MOST}-{number}": MOST for number in range(4)}}
 
