@@ -170,7 +170,7 @@ patch pv volume-{mark} -p '{"spec":{"capacity":{"storage":"2Gi"}}}'
 
 + apply -f - < definition
 wait --for=condition=Established crd/things-{mark}.example.com --timeout=20s
-+ delete crd things-{mark}.example.com
++ delete crd things-{mark}.example.com --wait=false
 """
 
 WRITING: tuple[Scenario, ...] = read_scenarios(_WORKLOADS) + read_scenarios(_CLUSTER) + read_scenarios(_MANIFESTS)
