@@ -26,6 +26,8 @@ _WRITTEN: Final = tuple(
     for pattern, text in (
         (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UID"),
         (r"\bagent-[a-z0-9]{5}\b", "agent-RANDOM"),  # a pod of the DaemonSet
+        # What drain warns of comes out of a map.
+        (r"Warning: (deleting Pods [^;\n]+); (ignoring DaemonSet[^;\n]+)", r"Warning: \2; \1"),
         (r"(resourceVersion: )\"\d+\"", r"\1VERSION"),
         (r"\b\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z| [+-]\d{4})?", "TIME"),
     )

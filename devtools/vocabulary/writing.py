@@ -59,6 +59,9 @@ create service clusterip inner --tcp=80:8080
 create service nodeport outer --tcp=80:8080 --dry-run=server -o name
 create service externalname far --external-name=example.com
 delete configmap words
+get rolebinding viewer -o jsonpath={.metadata.managedFields[*].manager}
+get role reconciled -o jsonpath={.metadata.managedFields[*].manager}
+get serviceaccount worker -o jsonpath={.metadata.managedFields[*].manager}
 + delete secret hidden
 delete secret pull
 delete rolebinding viewer edits
@@ -89,6 +92,9 @@ rollout pause deployment/shop
 scale deployment shop --replicas=1 --current-replicas=3
 scale deployment shop --replicas=0 --timeout=20s
 + autoscale deployment shop --max=3 --cpu=50%
+get deployment shop -o jsonpath={.metadata.managedFields[*].manager}
+get hpa shop -o jsonpath={.metadata.managedFields[*].manager}
+get service shop -o jsonpath={.metadata.managedFields[*].manager}
 delete hpa shop
 delete service shop
 + delete deployment shop
@@ -101,6 +107,7 @@ run other --image=example.com/tool:1 --dry-run=server -o name
 + label pod tool tier=x
 expose pod tool --port=80 --name=tool
 + debug tool --image=example.com/debug:1 --container=debugger --profile=general
+get pod tool -o jsonpath={.metadata.managedFields[*].manager}
 + delete pod tool --grace-period=1
 delete service tool
 run gone --image=example.com/tool:1
@@ -130,6 +137,7 @@ taint node node-{mark} key:NoSchedule-
 + cordon node-{mark}
 cordon node-{mark}
 + uncordon node-{mark}
+get node node-{mark} -o jsonpath={.metadata.managedFields[*].manager}
 apply -f - < pod-on-node
 wait --for=condition=Ready pod/placed --timeout=30s
 + drain node-{mark} --ignore-daemonsets --force --grace-period=1 --timeout=40s
@@ -138,6 +146,7 @@ wait --for=condition=Ready pod/placed --timeout=30s
 + create -f - < signing-request
 + certificate approve csr-{mark}
 certificate deny csr-{mark}
+get csr csr-{mark} -o jsonpath={.metadata.managedFields[*].manager}
 get csr csr-{mark} -o jsonpath={.status.conditions[*].type}
 + delete csr csr-{mark}
 
@@ -161,7 +170,7 @@ patch pv volume-{mark} -p '{"spec":{"capacity":{"storage":"2Gi"}}}'
 
 + apply -f - < definition
 wait --for=condition=Established crd/things-{mark}.example.com --timeout=20s
-+ delete crd things-{mark}.example.com
++ delete crd things-{mark}.example.com --wait=false
 """
 
 WRITING: tuple[Scenario, ...] = read_scenarios(_WORKLOADS) + read_scenarios(_CLUSTER) + read_scenarios(_MANIFESTS)
