@@ -13,6 +13,7 @@ WORKDIR /src
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN python -m venv /opt/k8s-mcp-server \
     && /opt/k8s-mcp-server/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
+COPY crds crds
 COPY operator operator
 RUN /opt/k8s-mcp-server/bin/pip install --no-cache-dir --no-deps .
 

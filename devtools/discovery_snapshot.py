@@ -62,7 +62,7 @@ def _get(cluster: TestCluster, path: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}", "Accept": _ACCEPT if path in PATHS else "application/json"}
     request = urllib.request.Request(f"https://{cluster.host}:{cluster.port}{path}", headers=headers)
     context = ssl.create_default_context(cafile=str(cluster.ca_file))
-    with urllib.request.urlopen(request, context=context, timeout=_SECONDS) as answer:  # noqa: S310 - as above
+    with urllib.request.urlopen(request, context=context, timeout=_SECONDS) as answer:  # noqa: S310 - https
         found: dict[str, Any] = json.load(answer)
     return found
 

@@ -13,6 +13,8 @@ from typing import Annotated, Final, NoReturn
 import typer
 import yaml
 
+from k8s_mcp_server.authoring.cli.app import policy_app
+from k8s_mcp_server.authoring.cli.writing import grant_command
 from k8s_mcp_server.errors import ConfigurationError
 from k8s_mcp_server.settings import Settings, config_file, load_settings, unknown_variables
 
@@ -28,6 +30,8 @@ app = typer.Typer(
 )
 config = typer.Typer(help="Check and show the settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config, name="config")
+app.add_typer(policy_app, name="policy")
+app.command("grant")(grant_command)
 
 ConfigOption = Annotated[
     Path | None,

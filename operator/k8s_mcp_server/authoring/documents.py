@@ -87,6 +87,8 @@ def parse_documents(text: str, *, source: str) -> Iterator[Document]:
     try:
         while loader.check_node():
             node = loader.get_node()
+            if node is None:
+                break
             if isinstance(node, yaml.ScalarNode) and not node.value:
                 continue
             body = loader.construct_document(node)
@@ -102,7 +104,11 @@ def parse_documents(text: str, *, source: str) -> Iterator[Document]:
 class _Loader(yaml.SafeLoader):
     """Safe YAML without timestamps, and with every key once."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - yaml's own signature
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002 - yaml's own signature
+    ) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:

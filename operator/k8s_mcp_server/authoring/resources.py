@@ -13,15 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from k8s_mcp_server.authoring.documents import Document, parse_documents
+import yaml
+
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.cluster.discovery import resources_of
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.request import RequestInfo
 
-_DATA: Final = "k8s_mcp_server.authoring.data"
+if TYPE_CHECKING:
+    from k8s_mcp_server.authoring.documents import Document
+
 _CRD_VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _SUBRESOURCE_VERBS: Final = ["get", "patch", "update"]
 
@@ -85,8 +88,9 @@ class Served:
     def built_in(cls, crds: Iterable[Document] = ()) -> Served:
         """Kubernetes' own resources, those of these CRDs, and this service's own."""
         documents = copy.deepcopy(dict(_snapshot()))
-        own = parse_documents(crd_text(), source="crds")
-        documents["/apis"]["items"] += [_discovery_group(item.body, source=item.source) for item in (*crds, *own)]
+        bodies = [(item.body, item.source) for item in crds]
+        for body, source in (*bodies, (own_crd(), "crds")):
+            _add_group(documents["/apis"]["items"], _discovery_group(body, source=source))
         return cls(documents)
 
     def __iter__(self) -> Iterator[ResourceName]:
@@ -136,16 +140,21 @@ class Served:
         return Catalog((*assumed, *self.catalog))
 
 
-def crd_text() -> str:
+@cache
+def own_crd() -> Mapping[str, Any]:
     """The CRD of McpAccessPolicy, as ``crds/`` has it."""
-    return resources.files(_DATA).joinpath("mcpaccesspolicies.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(_data("mcpaccesspolicies.yaml"))
+    return found
 
 
 @cache
 def _snapshot() -> Mapping[str, Any]:
-    text = resources.files(_DATA).joinpath("discovery.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = json.loads(_data("discovery.json"))
     return found
+
+
+def _data(name: str) -> str:
+    return resources.files("k8s_mcp_server.authoring").joinpath("data", name).read_text(encoding="utf-8")
 
 
 def _entries(documents: Mapping[str, Any]) -> Iterator[tuple[ResourceName, Mapping[str, Any]]]:
@@ -157,6 +166,20 @@ def _entries(documents: Mapping[str, Any]) -> Iterator[tuple[ResourceName, Mappi
                     yield ResourceName(group=name, resource=item["resource"]), item
                     for sub in item.get("subresources", ()):
                         yield ResourceName(group=name, resource=item["resource"], subresource=sub["subresource"]), sub
+
+
+def _add_group(groups: list[dict[str, Any]], added: Mapping[str, Any]) -> None:
+    """Add a group, or what it holds to the group of that name: several CRDs make one group."""
+    group = next((item for item in groups if item["metadata"].get("name") == added["metadata"]["name"]), None)
+    if group is None:
+        groups.append(copy.deepcopy(dict(added)))
+        return
+    for version in added["versions"]:
+        same = next((item for item in group["versions"] if item["version"] == version["version"]), None)
+        if same is None:
+            group["versions"].append(version)
+        else:
+            same["resources"] += version["resources"]
 
 
 def _discovery_group(crd: Mapping[str, Any], *, source: str) -> dict[str, Any]:

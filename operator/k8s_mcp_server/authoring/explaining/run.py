@@ -1,0 +1,218 @@
+"""Runs a command against the real gateway with the stand-in behind it, and writes down what the gateway decided."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from k8s_mcp_server.authoring.errors import UnusableInput
+from k8s_mcp_server.authoring.explaining.stand_in import StandIn
+from k8s_mcp_server.commands.parse import parse_command
+from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.execution.binaries import Binaries, find_binaries, inspect_program
+from k8s_mcp_server.execution.executor import Executor
+from k8s_mcp_server.execution.result import ApiAccess, Result
+from k8s_mcp_server.execution.sandbox.landlock import supported_abi
+from k8s_mcp_server.execution.sandbox.spawn import Sandbox
+from k8s_mcp_server.gateway.authorize import Authorizer
+from k8s_mcp_server.gateway.gateway import Gateway
+from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
+from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.policy.tools import Tool
+from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
+from k8s_mcp_server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.authoring.world import World
+    from k8s_mcp_server.policy.catalog import Catalog
+    from k8s_mcp_server.policy.identity import Client
+    from k8s_mcp_server.policy.request import RequestInfo
+    from k8s_mcp_server.policy.snapshot import Snapshot
+
+SECONDS: Final = 15
+_ALLOWING: Final = frozenset({Reason.ALLOWED_BY_RULE, Reason.ALWAYS_ALLOWED, Reason.NAMESPACE_VISIBLE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What is to be explained.
+
+    Args:
+        line: the command line, as an agent would write it.
+        namespace: the default one.
+        stdin: what it reads with ``-f -``.
+        absent: whether its objects do not exist yet.
+        past_denials: whether it goes on as if what was denied had been allowed.
+    """
+
+    line: str
+    namespace: str = ""
+    stdin: bytes = b""
+    absent: bool = False
+    past_denials: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What a command asked for.
+
+    Args:
+        requests: in order, with their decisions; a denial's verdict is ``deny`` also where the command went on.
+        refused: why the command is not run at all; None when it was.
+        result: how it ended; None when it was not run.
+    """
+
+    requests: tuple[RequestRecord, ...] = ()
+    refused: CommandRefused | None = None
+    result: Result | None = None
+
+    @property
+    def denied(self) -> bool:
+        """Whether the command or a request of it is refused."""
+        return self.refused is not None or any(not item.decision.allowed for item in self.requests)
+
+
+async def explain(command: Command, *, client: Client, world: World, tools_dir: Path | None) -> Explanation:
+    """Run the command as a client, in a cluster that is not there.
+
+    Args:
+        tools_dir: where kubectl is; None looks for it on ``PATH``.
+
+    Raises:
+        UnusableInput: there is no kubectl, or this system cannot confine it.
+    """
+    try:
+        pipeline = parse_command(command.line, cli=Tool.KUBECTL)
+    except CommandRefused as error:
+        return Explanation(refused=error)
+    sandbox, binaries = _sandbox(), _binaries(tools_dir)
+    with tempfile.TemporaryDirectory(prefix="k8s-mcp-explain-") as name:
+        folder = Path(name)
+        example = command.namespace or next(iter(world.snapshot.namespaces), "default")
+        stand_in = StandIn(world.served, folder=folder, example_namespace=example, absent=command.absent)
+        await stand_in.start()
+        recorder, own = _Recorder(), world.environment
+        authorizer = _OfflineAuthorizer(world, past_denials=command.past_denials)
+        gateway = Gateway(
+            api_server=stand_in.api_server,
+            authorizer=authorizer,
+            metrics=Metrics(),
+            audit=recorder,
+            service_account=f"system:serviceaccount:{own.own_namespace}:{own.own_service_account}",
+        )
+        try:
+            await gateway.start()
+            session = gateway.open(client=client, tool=Tool.KUBECTL, command_id=str(uuid.uuid4()))
+            executor = Executor(binaries=binaries, sandbox=sandbox, runtime_dir=folder)
+            result = await executor.run(
+                pipeline,
+                access=ApiAccess(
+                    server_url=f"https://127.0.0.1:{gateway.port}",
+                    ca_pem=gateway.ca_pem,
+                    token=session.token,
+                    namespace=command.namespace,
+                ),
+                limits=Limits(timeout_seconds=SECONDS),
+                stdin=command.stdin,
+            )
+            await gateway.close_session(session)
+        except CommandRefused as error:
+            return Explanation(refused=error)
+        finally:
+            await gateway.close()
+            await stand_in.close()
+    return Explanation(requests=tuple(map(_as_decided, recorder.records)), result=result)
+
+
+class _OfflineAuthorizer(Authorizer):
+    """Decides in a world that does not change.
+
+    Args:
+        past_denials: allow what is denied, and leave the decision's reason as it is.
+    """
+
+    def __init__(self, world: World, *, past_denials: bool) -> None:
+        source = _Unchanging(snapshot=world.snapshot, catalog=world.catalog)
+        super().__init__(store=source, discovery=source, environment=world.environment, clock=lambda: world.now)
+        self._past_denials = past_denials
+
+    def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
+        decision = super().decide(requests, client=client, tool=tool)
+        return replace(decision, verdict=Verdict.EXACT) if self._past_denials and not decision.allowed else decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unchanging:
+    snapshot: Snapshot
+    catalog: Catalog
+
+    def age(self) -> float:
+        return 0.0
+
+    async def refresh(self) -> None:
+        """Nothing new is served."""
+
+
+class _Recorder(AuditLog):
+    """Keeps what would have been written."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO(), cluster="")
+        self.records: list[RequestRecord] = []
+
+    def request(self, record: RequestRecord) -> None:
+        self.records.append(record)
+
+
+def _as_decided(record: RequestRecord) -> RequestRecord:
+    if record.decision.reason in _ALLOWING:
+        return record
+    return replace(record, decision=replace(record.decision, verdict=Verdict.DENY))
+
+
+def _binaries(tools_dir: Path | None) -> Binaries:
+    path = tools_dir / "kubectl" if tools_dir else Path(shutil.which("kubectl") or "kubectl")
+    try:
+        return Binaries(
+            clis={"kubectl": inspect_program("kubectl", path=path)}, filters=find_binaries(Path("/nonexistent")).filters
+        )
+    except OSError as error:
+        raise UnusableInput(f"no kubectl to run ({error}): state --tools-dir") from error
+
+
+def _sandbox() -> Sandbox:
+    try:
+        return Sandbox(abi=supported_abi())
+    except OSError as error:
+        message = f"the command cannot be confined on this system ({error}): use Linux 5.13 or newer, or the image"
+        raise UnusableInput(message) from error
+
+
+def as_dict(record: RequestRecord) -> dict[str, Any]:
+    """A request and its decision as plain values."""
+    decision, info = record.decision, record.request
+    attributes = None
+    if info is not None and info.is_resource_request:
+        attributes = {
+            "verb": info.verb,
+            "apiGroup": info.api_group,
+            "resource": info.full_resource,
+            "namespace": info.namespace,
+            "name": info.name,
+        }
+    return {
+        "method": record.method,
+        "target": record.target,
+        "attributes": attributes,
+        "verdict": {Verdict.EXACT: "allow"}.get(decision.verdict, decision.verdict.value),
+        "reason": decision.reason.value,
+        "policy": decision.matched.policy if decision.matched else "",
+        "rule": decision.matched.rule if decision.matched else "",
+        "message": decision.message,
+    }
