@@ -15,7 +15,7 @@ from k8s_mcp_server.authoring.resources import ResourceName, Served
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.decide import DecisionContext, decide
 from k8s_mcp_server.policy.environment import Environment
-from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, RuleScope
+from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, RuleScope, TeamNamespaces
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 
@@ -138,6 +138,6 @@ def assumed_names(rule: Rule, *, served: Served) -> Iterator[ResourceName]:
 
 def resource_scope(scope: RuleScope) -> Scope | None:
     """Which resources a rule of this scope is about; None for paths."""
-    if isinstance(scope, NamespaceNames | NamespaceLabels):
+    if isinstance(scope, NamespaceNames | NamespaceLabels | TeamNamespaces):
         return Scope.NAMESPACED
     return Scope.CLUSTER if isinstance(scope, ClusterScope) else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.explaining.stand_in import StandIn
 from k8s_mcp_server.commands.parse import parse_command
-from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.errors import CommandRefused, Unavailable
 from k8s_mcp_server.execution.binaries import Binaries, find_binaries, inspect_program
 from k8s_mcp_server.execution.executor import Executor
 from k8s_mcp_server.execution.result import ApiAccess, Result
@@ -139,11 +139,18 @@ class _OfflineAuthorizer(Authorizer):
 
     def __init__(self, world: World, *, past_denials: bool) -> None:
         source = _Unchanging(snapshot=world.snapshot, catalog=world.catalog)
-        super().__init__(store=source, discovery=source, environment=world.environment, clock=lambda: world.now)
+        super().__init__(
+            store=source, discovery=source, access=source, environment=world.environment, clock=lambda: world.now
+        )
         self._past_denials = past_denials
 
+    async def authorize(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
+        return self._past(await super().authorize(requests, client=client, tool=tool))
+
     def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
-        decision = super().decide(requests, client=client, tool=tool)
+        return self._past(super().decide(requests, client=client, tool=tool))
+
+    def _past(self, decision: Decision) -> Decision:
         return replace(decision, verdict=Verdict.EXACT) if self._past_denials and not decision.allowed else decision
 
 
@@ -157,6 +164,15 @@ class _Unchanging:
 
     async def refresh(self) -> None:
         """Nothing new is served."""
+
+    async def review(self, client: Client, request: RequestInfo) -> bool:
+        """There is no cluster whose RBAC could be asked."""
+        raise Unavailable(f"without a cluster it is not known whether {client.username} may {request.verb} there")
+
+    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
+        """Likewise."""
+        del client, request
+        return None
 
 
 class _Recorder(AuditLog):
