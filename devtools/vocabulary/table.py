@@ -116,6 +116,8 @@ def needs(item: Compared) -> list[Need]:
     if item.step.words[0] in {"delete", "wait"} or item.step.words[:2] == ("rollout", "status"):
         waited = [need for need in found if need.verb in _READING]
         found |= {replace(need, verb=verb) for need in waited for verb in _READING}
+    if "--watch" in item.step.words:  # ended as soon as the list is printed, maybe before it watches
+        found |= {replace(need, verb="watch") for need in found if need.verb == "list"}
     return sorted(found)
 
 

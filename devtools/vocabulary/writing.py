@@ -121,6 +121,7 @@ wait --for=create job/now --timeout=5s
 + delete cronjob clean
 
 apply -f - < statefulset
+wait --for=jsonpath={.status.availableReplicas}=1 statefulset/queue --timeout=30s
 + rollout status statefulset/queue --timeout=30s
 + scale statefulset queue --replicas=2
 + rollout restart statefulset/queue
