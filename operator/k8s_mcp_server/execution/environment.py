@@ -14,7 +14,9 @@ _MEMORY_LIMIT_SHARE: Final = 0.7  # of the command's memory: from there on Go co
 _COMMON: Final = {"PATH": "/nonexistent", "LANG": "C.UTF-8", "TERM": "dumb"}
 
 
-def cli_environment(workdir: Workdir, *, discovery_cache: Path | None, memory_bytes: int) -> dict[str, str]:
+def cli_environment(
+    workdir: Workdir, *, discovery_cache: Path | None, memory_bytes: int, signals_confined: bool
+) -> dict[str, str]:
     """For a bundled CLI: its home, its kubeconfig, and no preferences or plugins of anybody.
 
     Args:
@@ -22,7 +24,9 @@ def cli_environment(workdir: Workdir, *, discovery_cache: Path | None, memory_by
         discovery_cache: a folder of what the API server serves, which the command may read only; by default it
             makes its own.
         memory_bytes: the command's memory limit.
+        signals_confined: whether a process may signal itself, by which Go's runtime interrupts its own threads.
     """
+    interruptions = {} if signals_confined else {"GODEBUG": "asyncpreemptoff=1"}
     return {
         **_COMMON,
         "HOME": str(workdir.home),
@@ -34,6 +38,7 @@ def cli_environment(workdir: Workdir, *, discovery_cache: Path | None, memory_by
         "GOGC": GOGC,
         "GOMEMLIMIT": str(int(memory_bytes * _MEMORY_LIMIT_SHARE)),
         "GOTRACEBACK": "none",  # a crash is one line, not a page of stacks
+        **interruptions,
     }
 
 

@@ -3,7 +3,8 @@
 They cannot be set before: limits belong to a process, and the thread that starts it shares the server's.
 RLIMIT_DATA bounds what Go programs allocate; RLIMIT_AS does not work for them, because they reserve gigabytes of
 addresses that they never touch. RLIMIT_NPROC is left alone: it counts every process of the user id on the node,
-other pods included; the seccomp filter refuses ``fork`` instead.
+other pods included; the seccomp filter refuses ``fork`` instead. What RLIMIT_DATA does not count is
+refused by that filter or seen by ``usage``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 MEBIBYTE: Final = 1024 * 1024
 FILE_BYTES: Final = 32 * MEBIBYTE
 OPEN_FILES: Final = 256
+STACK_BYTES: Final = 8 * MEBIBYTE  # of the first thread, which RLIMIT_DATA leaves out
 OOM_SCORE: Final = 900  # of 1000: the kernel ends a command before the server
 _CPU_GRACE_SECONDS: Final = 5
 
@@ -27,13 +29,14 @@ def cpu_seconds(timeout_seconds: float) -> int:
 
 
 def limit_process(pid: int, *, memory_bytes: int, timeout_seconds: float) -> None:
-    """Bound data, processor time, file size and descriptors; no core dump; first to go when memory is short.
+    """Bound data, stack, processor time, file size and descriptors; no core dump; first to go when memory is short.
 
     Does nothing for a process that has ended.
     """
     cpu = cpu_seconds(timeout_seconds)
     limits = {
         resource.RLIMIT_DATA: (memory_bytes, memory_bytes),
+        resource.RLIMIT_STACK: (STACK_BYTES, STACK_BYTES),
         resource.RLIMIT_CPU: (cpu, cpu),
         resource.RLIMIT_FSIZE: (FILE_BYTES, FILE_BYTES),
         resource.RLIMIT_NOFILE: (OPEN_FILES, OPEN_FILES),

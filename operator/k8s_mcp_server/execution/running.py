@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.execution import limits as process_limits
+from k8s_mcp_server.execution import usage
 from k8s_mcp_server.execution.environment import cli_environment, filter_environment
 from k8s_mcp_server.execution.pipeline import StderrTo
 from k8s_mcp_server.execution.processes import StageProcess, uninterrupted
@@ -38,7 +39,11 @@ _WATCH_SECONDS: Final = 0.25
 _READER_GONE_SECONDS: Final = 1.0
 _END_SECONDS: Final = 10.0
 _DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes; one that left its group may keep them open
-_GO_OUT_OF_MEMORY: Final = (b"runtime: cannot allocate memory", b"runtime: out of memory")
+_GO_OUT_OF_MEMORY: Final = (
+    b"runtime: cannot allocate memory",
+    b"runtime: out of memory",
+    b"fatal error: out of memory",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -161,9 +166,7 @@ class RunningPipeline:
 
     def result(self) -> Result:
         """What is known after ``end``."""
-        codes = tuple(
-            -signal.SIGKILL if process.exit_code is None else process.exit_code for process in self._processes
-        )
+        codes = tuple(self._code(process) for process in self._processes)
         stderr = self._stderr.data() if self._stderr else b""
         killed_for = self._killed_for or self._cause(codes, stderr=stderr)
         return Result(
@@ -178,6 +181,12 @@ class RunningPipeline:
             killed_for=killed_for,
             cpu_seconds=sum(process.cpu_seconds for process in self._processes),
         )
+
+    def _code(self, process: StageProcess) -> int:
+        code = -signal.SIGKILL if process.exit_code is None else process.exit_code
+        if code == -signal.SIGSYS and not self._around.sandbox.signals_confined:
+            return -signal.SIGPIPE  # how the seccomp filter ends a program that raises it, as Go's do
+        return code
 
     def _spawn(
         self, plan: StagePlan, *, index: int, stdin: int, stdout: int, stderr: int
@@ -203,7 +212,12 @@ class RunningPipeline:
                 plan.program, read=read, write=(around.workdir.home,), connect_ports=around.connect_ports
             )
             memory = around.limits.memory_bytes
-            environment = cli_environment(around.workdir, discovery_cache=cache, memory_bytes=memory)
+            environment = cli_environment(
+                around.workdir,
+                discovery_cache=cache,
+                memory_bytes=memory,
+                signals_confined=around.sandbox.signals_confined,
+            )
             return profile, environment, around.workdir.home
         if plan.program.name == "sort":
             scratch = around.workdir.scratch(f"sort-{index}")
@@ -223,15 +237,16 @@ class RunningPipeline:
         await asyncio.wait([*streams, *(process.exited for process in self._processes)])
 
     async def _watch(self) -> None:
-        """Keep the folder within its quota, and end stages whose reader has been gone for a second.
+        """Keep folder and memory within their bounds, and end stages whose reader has been gone for a second.
 
         A shell would wait for such a stage's next line, which for ``kubectl get --watch | head -1`` may never come.
         """
         reader_gone_since: float | None = None
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            if await asyncio.to_thread(self._around.workdir.over_quota):
-                self._kill(KilledFor.DISK)
+            running = [process.pid for process in self._processes if process.exit_code is None]
+            if excess := await asyncio.to_thread(self._excess, running):
+                self._kill(excess)
             now = time.monotonic()
             if self._processes[-1].exit_code is None:
                 continue
@@ -240,6 +255,14 @@ class RunningPipeline:
                 for process in self._processes[:-1]:
                     process.forgiven = process.forgiven or process.exit_code is None
                     process.kill()
+
+    def _excess(self, leaders: list[int]) -> KilledFor:
+        """Which bound the processes of running stages are beyond; blocks."""
+        members = usage.families(leaders).values()
+        if any(usage.memory_bytes(pids) > self._around.limits.memory_bytes for pids in members):
+            return KilledFor.MEMORY
+        removed = usage.removed_file_bytes(pid for pids in members for pid in pids)
+        return KilledFor.DISK if self._around.workdir.over_quota(removed_bytes=removed) else KilledFor.NONE
 
     async def _report(self, on_progress: ProgressCallback, *, every: float) -> None:
         while True:

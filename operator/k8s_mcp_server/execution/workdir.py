@@ -53,9 +53,13 @@ class Workdir:
         path.mkdir(mode=0o700)
         return path
 
-    def over_quota(self) -> bool:
-        """Whether the folder has grown beyond 64 MiB or 10,000 entries; stops counting there."""
-        size = entries = 0
+    def over_quota(self, *, removed_bytes: int = 0) -> bool:
+        """Whether the folder has grown beyond 64 MiB or 10,000 entries; stops counting there.
+
+        Args:
+            removed_bytes: size of the files that were in it and are still held open.
+        """
+        size, entries = removed_bytes, 0
         folders = [self.path]
         while folders:
             try:
@@ -69,7 +73,7 @@ class Workdir:
                             return True
             except OSError:  # removed, or made unreadable, while we look
                 continue
-        return False
+        return size > QUOTA_BYTES
 
     def remove(self) -> None:
         """Remove all of it; its processes must have ended. Raises OSError when the file system refuses."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import mmap
 import os
@@ -28,6 +29,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 X86 = os.uname().machine == "x86_64"
 FAST_OPEN = 0x20000000
+F_SETOWN, F_SETSIG, F_SETOWN_EX = 8, 10, 15
 
 
 def main() -> None:
@@ -46,7 +48,15 @@ def main() -> None:
 
 
 def attempts(facts: dict[str, Any]) -> dict[str, Callable[[], object]]:
-    return {**files(facts), **programs(facts), **network(facts), **processes(facts), **kernel(facts), **limits(facts)}
+    return {
+        **files(facts),
+        **programs(facts),
+        **network(facts),
+        **processes(facts),
+        **kernel(facts),
+        **memory(facts),
+        **limits(facts),
+    }
 
 
 def files(facts: dict[str, Any]) -> dict[str, Callable[[], object]]:
@@ -140,6 +150,17 @@ def processes(facts: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "signal a thread of the server by tkill": lambda: call(200 if X86 else 130, server, 0),
         "queue a signal to the server": lambda: call(129 if X86 else 138, server, 0, b"\0" * 128),
         "signal the server by pidfd": lambda: signal.pidfd_send_signal(os.pidfd_open(server), 0),
+        "give a pipe to the server": lambda: fcntl.fcntl(pipe(), F_SETOWN, server),
+        "give a pipe to a thread of the server": lambda: fcntl.fcntl(
+            pipe(), F_SETOWN_EX, struct.pack("=ii", 0, server)
+        ),
+        "give a pipe to the server by a number above 32 bits": lambda: call(
+            72 if X86 else 25, pipe(), (1 << 32) | F_SETOWN, server
+        ),
+        "choose a pipe's signal": lambda: fcntl.fcntl(pipe(), F_SETSIG, signal.SIGKILL),
+        "give a socket to the server": lambda: fcntl.ioctl(tcp(), 0x8901, struct.pack("=i", server)),
+        "give a socket to the server's group": lambda: fcntl.ioctl(tcp(), 0x8902, struct.pack("=i", server)),
+        "hide its descriptors": lambda: call(157 if X86 else 167, 4, 1),
         "signal its own group": lambda: os.killpg(os.getpgrp(), 0),
         "limit the server": lambda: resource.prlimit(
             server, resource.RLIMIT_CORE, resource.prlimit(server, resource.RLIMIT_CORE)
@@ -178,6 +199,19 @@ def kernel(_: dict[str, Any]) -> dict[str, Callable[[], object]]:
     }
 
 
+def memory(_: dict[str, Any]) -> dict[str, Callable[[], object]]:
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return {
+        "share anonymous memory": lambda: mmap.mmap(-1, 4096, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS),
+        "share anonymous memory, validated": lambda: mmap.mmap(-1, 4096, flags=3 | mmap.MAP_ANONYMOUS),
+        "map memory that grows downwards": lambda: mmap.mmap(-1, 4096, flags=private | 0x100),
+        "map huge pages": lambda: mmap.mmap(-1, 2**21, flags=private | 0x40000),
+        "enlarge a pipe": lambda: fcntl.fcntl(pipe(), 1031, 65536),
+        "keep memory in a pipe": keep_in_pipe,
+        "make a ring for asynchronous I/O": lambda: call(206 if X86 else 0, 8, bytes(8)),
+    }
+
+
 def limits(facts: dict[str, Any]) -> dict[str, Callable[[], object]]:
     return {
         "allocate beyond its memory": lambda: mmap.mmap(
@@ -196,6 +230,15 @@ def call(number: int, *arguments: int | bytes | None) -> int:
     if result < 0:
         raise OSError(ctypes.get_errno(), "refused")
     return result
+
+
+def pipe() -> int:
+    return os.pipe()[1]
+
+
+def keep_in_pipe() -> None:
+    page = ctypes.create_string_buffer(4096)
+    call(278 if X86 else 75, pipe(), struct.pack("=QQ", ctypes.addressof(page), 4096), 1, 0)
 
 
 def inotify() -> int:

@@ -351,6 +351,11 @@ async def test_a_process_that_needs_too_much_memory_fails_alone(executor: Execut
             KilledFor.MEMORY,
             id="Go's own words",
         ),
+        pytest.param(
+            "import sys; sys.exit('fatal error: out of memory allocating heap arena map')",
+            KilledFor.MEMORY,
+            id="Go's words at its start",
+        ),
         pytest.param("import sys; sys.exit('error: not found')", KilledFor.NONE, id="an ordinary failure"),
     ],
 )

@@ -37,6 +37,12 @@ def test_without_scopes_signals_are_reported_as_free(monkeypatch: pytest.MonkeyP
     assert (report.level, report.signals_confined) == (SandboxLevel.REQUIRED, False)
 
 
+def test_without_scopes_a_process_is_still_confined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as this kernel can play an older one: the ruleset asks for no more than ABI 4 has."""
+    monkeypatch.setattr(probe, "supported_abi", lambda: 4)
+    assert probe.probe() == SandboxReport(abi=4, level=SandboxLevel.REQUIRED)
+
+
 def test_without_landlock_nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_system_call(*_: object) -> int:
         raise OSError(errno.ENOSYS, "no such call")
@@ -54,6 +60,7 @@ def test_without_landlock_nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> N
     ("hole", "found"),
     [
         pytest.param("seccomp", "TCP fast open", id="no seccomp filter"),
+        pytest.param("seccomp", "have the server signalled, share memory", id="no arguments filtered"),
         pytest.param("landlock", "read another file", id="no Landlock rules"),
     ],
 )

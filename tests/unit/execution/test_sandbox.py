@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from k8s_mcp_server.execution.executor import Executor
 from k8s_mcp_server.execution.limits import FILE_BYTES
 from k8s_mcp_server.execution.pipeline import Stage
 from k8s_mcp_server.execution.result import ApiAccess
+from k8s_mcp_server.execution.sandbox.landlock import ABI_WITH_TCP, supported_abi
+from k8s_mcp_server.execution.sandbox.spawn import Sandbox
 from k8s_mcp_server.policy.limits import Limits
-from tests.support.sandboxed import make_executor, pipeline, python_program, python_stage
+from tests.support.sandboxed import attacker_binaries, make_executor, pipeline, python_program, python_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +87,17 @@ REAL_ATTACKS = (
     "slow the server",
     "pin the server",
     "reschedule the server",
+    "give a pipe to the server",
+    "give a pipe to a thread of the server",
+    "give a pipe to the server by a number above 32 bits",
+    "choose a pipe's signal",
+    "give a socket to the server",
+    "hide its descriptors",
+    "share anonymous memory",
+    "map memory that grows downwards",
+    "enlarge a pipe",
+    "keep memory in a pipe",
+    "make a ring for asynchronous I/O",
 )
 OTHER_ATTACKS = (
     "read the token through the server's root",
@@ -121,6 +136,9 @@ OTHER_ATTACKS = (
     "make a message queue",
     "open a POSIX queue",
     "change the personality",
+    "give a socket to the server's group",
+    "share anonymous memory, validated",
+    "map huge pages",
 )
 LIMITED = {
     "allocate beyond its memory": {"ENOMEM"},
@@ -194,7 +212,18 @@ def _short_folder() -> Any:
 @pytest.fixture(scope="module")
 def confined(facts: dict[str, Any]) -> dict[str, str]:
     """Each attempt's outcome, made from inside the sandbox."""
-    executor = make_executor(Path(facts["runtime_dir"]))
+    return attack(facts, abi=supported_abi())
+
+
+@pytest.fixture(scope="module")
+def confined_without_scopes(facts: dict[str, Any]) -> dict[str, str]:
+    """The same as on a kernel whose Landlock leaves signals alone."""
+    return attack(facts, abi=ABI_WITH_TCP)
+
+
+def attack(facts: dict[str, Any], *, abi: int) -> dict[str, str]:
+    runtime = Path(facts["runtime_dir"])
+    executor = Executor(binaries=attacker_binaries(), sandbox=Sandbox(abi=abi), runtime_dir=runtime)
     access = ApiAccess(server_url=f"https://127.0.0.1:{facts['gateway_port']}", ca_pem="CA", token="one-shot")
     stage = python_stage(ATTACKS.read_text(encoding="utf-8"), json.dumps(facts))
     result = asyncio.run(executor.run(pipeline(stage), access=access, limits=LIMITS))
@@ -204,9 +233,15 @@ def confined(facts: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def free(facts: dict[str, Any], confined: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def free(
+    facts: dict[str, Any],
+    confined: dict[str, str],
+    confined_without_scopes: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, str]:
     """The same attempts by a process of the same user without a sandbox, after the confined ones."""
     assert confined
+    assert confined_without_scopes
     folder = tmp_path_factory.mktemp("free")
     home = folder / "home"
     home.mkdir()
@@ -231,6 +266,34 @@ def test_a_command_can_do_what_it_needs(attempt: str, confined: dict[str, str]) 
 def test_a_command_cannot(attempt: str, confined: dict[str, str]) -> None:
     # EXDEV: how Landlock refuses a link between folders. ENOSYS: clone3, so that C libraries fall back to clone.
     assert confined[attempt] in REFUSED | {"ENOSYS", "EXDEV"}
+
+
+@pytest.mark.parametrize("attempt", [*REAL_ATTACKS, *OTHER_ATTACKS])
+def test_a_command_cannot_without_landlocks_scopes_either(
+    attempt: str, confined_without_scopes: dict[str, str]
+) -> None:
+    assert confined_without_scopes[attempt] in REFUSED | {"ENOSYS", "EXDEV"}
+
+
+def test_without_landlocks_scopes_a_command_can_do_what_it_needs(confined_without_scopes: dict[str, str]) -> None:
+    assert {confined_without_scopes[attempt] for attempt in MUST_WORK} == {"allowed"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGPIPE, signal.SIGTERM, 0])
+def test_without_landlocks_scopes_the_server_is_not_signalled(number: int, tmp_path: Path) -> None:
+    """SIGPIPE ends the process that sends it, whomever it was for."""
+    script = (
+        "import ctypes, os, sys\nlibc, pid, x86 = ctypes.CDLL(None), int(sys.argv[1]), os.uname().machine == 'x86_64'\n"
+        "print(libc.syscall(234 if x86 else 131, pid, pid, int(sys.argv[2])))"
+    )
+    executor = Executor(binaries=attacker_binaries(), sandbox=Sandbox(abi=ABI_WITH_TCP), runtime_dir=tmp_path)
+    with subprocess.Popen(["sleep", "60"]) as victim:
+        stage = python_stage(script, str(victim.pid), str(int(number)))
+        result = asyncio.run(executor.run(pipeline(stage), access=None, limits=LIMITS))
+        assert victim.poll() is None
+        victim.kill()
+    expected = (b"", (-signal.SIGPIPE,)) if number == signal.SIGPIPE else (b"-1\n", (0,))
+    assert (result.stdout, result.stage_exit_codes) == expected
 
 
 @pytest.mark.parametrize("attempt", REAL_ATTACKS)
@@ -277,10 +340,11 @@ def test_a_command_without_access_has_no_network_at_all(tmp_path: Path) -> None:
 def test_no_core_file_is_written_and_the_limits_are_hard(tmp_path: Path) -> None:
     script = (
         "import resource as r\n"
-        "print(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_DATA)[1], r.getrlimit(r.RLIMIT_CPU)[1])"
+        "print(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_DATA)[1], r.getrlimit(r.RLIMIT_CPU)[1],"
+        " r.getrlimit(r.RLIMIT_STACK)[1])"
     )
     result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
-    assert result.stdout.split() == [b"(0,", b"0)", str(LIMITS.memory_bytes).encode(), b"35"]
+    assert result.stdout.split() == [b"(0,", b"0)", str(LIMITS.memory_bytes).encode(), b"35", b"8388608"]
 
 
 @pytest.mark.parametrize(
@@ -334,6 +398,13 @@ def test_a_cli_sees_an_environment_made_for_it(monkeypatch: pytest.MonkeyPatch, 
         "PATH", "TERM", "TMPDIR",
     }  # fmt: skip
     assert not Path(environment["PATH"]).exists()
+
+
+def test_go_does_not_interrupt_its_threads_where_no_signal_may_be_sent(tmp_path: Path) -> None:
+    script = "import os\nprint(os.environ['GODEBUG'])"
+    executor = Executor(binaries=attacker_binaries(), sandbox=Sandbox(abi=ABI_WITH_TCP), runtime_dir=tmp_path)
+    result = asyncio.run(executor.run(pipeline(python_stage(script)), access=None, limits=LIMITS))
+    assert result.stdout == b"asyncpreemptoff=1\n"
 
 
 def test_the_server_itself_stays_free(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import struct
 
 import pytest
@@ -20,6 +21,11 @@ FAST_OPEN = 0x20000000
 THREAD_OF_GO = 0x50F00  # VM, FS, FILES, SIGHAND, SYSVSEM, THREAD (runtime/os_linux.go)
 THREAD_OF_C = 0x3D0F00
 ORDINARY = {"read": (0, 63), "openat": (257, 56), "connect": (42, 203), "execve": (59, 221), "futex": (202, 98)}
+BY_ARGUMENTS = {
+    "socket", "sendto", "sendmsg", "clone", "clone3", "prlimit64", "tgkill", "fcntl", "ioctl", "prctl", "mmap",
+}  # fmt: skip
+SHARED, PRIVATE, FIXED, ANONYMOUS, NO_RESERVE, STACK = 0x01, 0x02, 0x10, 0x20, 0x4000, 0x20000
+GROWS_DOWN, HUGE = 0x100, 0x40000
 both = pytest.mark.parametrize("architecture", [X86_64, AARCH64], ids=lambda each: each.machine)
 
 
@@ -43,16 +49,18 @@ def run(program: bytes, *, number: int, audit_arch: int, arguments: tuple[int, .
             at += if_true if holds else if_false
 
 
-def call(architecture: Architecture, name: str, *arguments: int, network: bool = True) -> int:
+def call(
+    architecture: Architecture, name: str, *arguments: int, network: bool = True, signals_confined: bool = True
+) -> int:
     number = architecture.number(name)
     assert number is not None
-    program = build_filter(network=network, architecture=architecture)
+    program = build_filter(network=network, signals_confined=signals_confined, architecture=architecture)
     return run(program, number=number, audit_arch=architecture.audit_arch, arguments=arguments)
 
 
 @both
 def test_ordinary_calls_pass(architecture: Architecture) -> None:
-    program = build_filter(network=False, architecture=architecture)
+    program = build_filter(network=False, signals_confined=True, architecture=architecture)
     for numbers in ORDINARY.values():
         number = numbers[architecture.column]
         assert run(program, number=number, audit_arch=architecture.audit_arch) == ALLOW
@@ -60,20 +68,18 @@ def test_ordinary_calls_pass(architecture: Architecture) -> None:
 
 @both
 def test_a_foreign_architecture_is_killed(architecture: Architecture) -> None:
-    program = build_filter(network=True, architecture=architecture)
+    program = build_filter(network=True, signals_confined=True, architecture=architecture)
     assert run(program, number=0, audit_arch=0x40000003) == KILL
 
 
 def test_the_x32_numbers_are_killed() -> None:
-    program = build_filter(network=True, architecture=X86_64)
+    program = build_filter(network=True, signals_confined=True, architecture=X86_64)
     assert run(program, number=0x40000000 | 41, audit_arch=X86_64.audit_arch) == KILL
     assert run(program, number=0xFFFFFFFF, audit_arch=X86_64.audit_arch) == KILL
 
 
 @both
-@pytest.mark.parametrize(
-    "name", sorted(set(SYSCALLS) - {"socket", "sendto", "sendmsg", "clone", "clone3", "prlimit64"})
-)
+@pytest.mark.parametrize("name", sorted(set(SYSCALLS) - BY_ARGUMENTS))
 def test_a_listed_call_is_refused(architecture: Architecture, name: str) -> None:
     if architecture.number(name) is None:
         assert architecture is AARCH64
@@ -130,6 +136,63 @@ def test_limits_of_itself_only(architecture: Architecture) -> None:
 
 
 @both
+def test_where_signals_are_not_confined_none_can_be_sent(architecture: Architecture) -> None:
+    assert call(architecture, "tgkill", 1, 1, signal.SIGTERM) == ALLOW
+    for number in (0, signal.SIGTERM, signal.SIGKILL, signal.SIGURG):
+        assert call(architecture, "tgkill", 1, 1, number, signals_confined=False) == EPERM
+    assert call(architecture, "tgkill", 1, 1, signal.SIGPIPE, signals_confined=False) == KILL
+
+
+@both
+@pytest.mark.parametrize("signals_confined", [True, False])
+@pytest.mark.parametrize(
+    ("name", "argument", "expected"),
+    [
+        pytest.param("fcntl", 8, EPERM, id="F_SETOWN"),
+        pytest.param("fcntl", 15, EPERM, id="F_SETOWN_EX"),
+        pytest.param("fcntl", (1 << 32) | 15, EPERM, id="F_SETOWN_EX, above 32 bits"),
+        pytest.param("fcntl", 10, EPERM, id="F_SETSIG"),
+        pytest.param("fcntl", 1031, EPERM, id="F_SETPIPE_SZ"),
+        pytest.param("fcntl", 4, ALLOW, id="F_SETFL"),
+        pytest.param("fcntl", 1030, ALLOW, id="F_DUPFD_CLOEXEC"),
+        pytest.param("ioctl", 0x8901, EPERM, id="FIOSETOWN"),
+        pytest.param("ioctl", (1 << 32) | 0x8902, EPERM, id="SIOCSPGRP, above 32 bits"),
+        pytest.param("ioctl", 0x5401, ALLOW, id="TCGETS"),
+    ],
+)
+def test_a_descriptors_signals_have_no_owner(
+    architecture: Architecture, name: str, argument: int, expected: int, signals_confined: bool
+) -> None:
+    assert call(architecture, name, 3, argument, signals_confined=signals_confined) == expected
+
+
+@both
+def test_a_process_cannot_hide_its_descriptors(architecture: Architecture) -> None:
+    assert call(architecture, "prctl", 4, 0) == EPERM
+    assert call(architecture, "prctl", 0x53564D41, 0) == ALLOW  # PR_SET_VMA, by which Go names its memory
+
+
+@both
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        pytest.param(PRIVATE | ANONYMOUS, ALLOW, id="private"),
+        pytest.param(PRIVATE | ANONYMOUS | STACK | NO_RESERVE, ALLOW, id="a thread's stack"),
+        pytest.param(PRIVATE | FIXED, ALLOW, id="a library"),
+        pytest.param(SHARED, ALLOW, id="a shared file"),
+        pytest.param(SHARED | ANONYMOUS, EPERM, id="shared memory"),
+        pytest.param((1 << 32) | SHARED | ANONYMOUS | FIXED, EPERM, id="shared memory, with more bits"),
+        pytest.param(3 | ANONYMOUS, EPERM, id="shared memory, validated"),
+        pytest.param(PRIVATE | ANONYMOUS | GROWS_DOWN, EPERM, id="counted as stack"),
+        pytest.param(PRIVATE | ANONYMOUS | HUGE, EPERM, id="of the huge pages' pool"),
+    ],
+)
+def test_memory_that_no_limit_counts(architecture: Architecture, flags: int, expected: int) -> None:
+    assert call(architecture, "mmap", 0, 4096, 3, flags) == expected
+
+
+@both
 def test_the_program_is_within_the_kernels_bounds(architecture: Architecture) -> None:
     for network in (False, True):
-        assert len(build_filter(network=network, architecture=architecture)) // 8 < 4096
+        program = build_filter(network=network, signals_confined=False, architecture=architecture)
+        assert len(program) // 8 < 4096

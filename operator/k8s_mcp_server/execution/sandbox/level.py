@@ -25,7 +25,8 @@ class SandboxReport:
         abi: the kernel's Landlock ABI, 0 for none.
         level: the best level that this node gives; None when it gives none.
         reason: why a better level is not available, for people; empty at ``required``.
-        signals_confined: whether processes of the sandbox cannot signal others (Landlock ABI 6).
+        signals_confined: whether Landlock confines signals (ABI 6, Linux 6.12). Below, seccomp refuses every call
+            that signals, so that a process can signal no other, and not itself either.
     """
 
     abi: int

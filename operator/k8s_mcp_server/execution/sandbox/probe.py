@@ -28,7 +28,7 @@ _SECONDS: Final = 20
 # Prints, one a line, what was possible and must not be. What must be possible is tried first, so that a sandbox that
 # refuses all is no success.
 _ATTEMPTS: Final = """
-import os, socket, sys
+import fcntl, mmap, os, socket, sys
 secret, allowed, forbidden = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 def tcp(protocol=0):
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
@@ -48,6 +48,8 @@ attempts = {
     "make a Unix socket": lambda: socket.socket(socket.AF_UNIX).close(),
     "listen": lambda: tcp().listen(),
     "signal the server": lambda: os.kill(os.getppid(), 0),
+    "have the server signalled": lambda: fcntl.fcntl(1, fcntl.F_SETOWN, os.getppid()),
+    "share memory": lambda: mmap.mmap(-1, 4096).close(),
     "start a process": os.fork,
 }
 try:

@@ -3,7 +3,9 @@
 Landlock's port rules alone can be bypassed: MPTCP sockets, TCP fast open (``MSG_FASTOPEN`` connects without the
 connect hook), ``listen`` without ``bind``, UDP, netlink and vsock (landlock-lsm/linux issues 15, 41, 54). It also
 leaves alone what one process may do to another of the same user through ``prlimit``, ``setpriority`` or
-``sched_setaffinity``, and to the owner's files through ``chmod``.
+``sched_setaffinity``, and to the owner's files through ``chmod``. Before ABI 6 it leaves signals alone, too. And
+RLIMIT_DATA counts private memory only: shared, downward growing and huge-page mappings are refused here, as are
+pipes beyond their usual size and ``vmsplice``, which keep pages that no process owns any more.
 
 The filter refuses with EPERM, so that programs print an ordinary error; a call of a foreign architecture kills the
 process. Filters are classic BPF over ``struct seccomp_data`` (seccomp(2)).
@@ -38,17 +40,32 @@ _CLONE_THREAD = 0x00010000
 _CLONE_NEW_NAMESPACE = 0x7E020000
 _CLONE_VFORK = 0x00004000 | 0x00000100 | signal.SIGCHLD  # what vfork() is on an architecture without that call
 
+# include/uapi/asm-generic/fcntl.h and ioctls.h: who gets a descriptor's signal, and which
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETPIPE_SZ = 8, 10, 15, 1031
+_FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
+# include/uapi/asm-generic/mman-common.h and linux/mman.h; bit 0 is MAP_SHARED's and MAP_SHARED_VALIDATE's
+_MAP_SHARED_ANONYMOUS = 0x01 | 0x20
+_MAP_GROWSDOWN_OR_HUGETLB = 0x0100 | 0x40000
+
 # Decided by their arguments below; all other names in SYSCALLS are refused as they are.
-_BY_ARGUMENTS: Final = frozenset({"socket", "sendto", "sendmsg", "clone", "clone3", "prlimit64"})
+_BY_ARGUMENTS: Final = frozenset(
+    {
+        "socket", "sendto", "sendmsg", "clone", "clone3", "prlimit64", "tgkill", "fcntl", "ioctl", "prctl", "mmap",
+    }
+)  # fmt: skip
 
 Instruction = tuple[int, int, int, int]
+_ALLOWED: Final[Instruction] = (_RETURN, 0, 0, _ALLOW)
 
 
-def build_filter(*, network: bool, architecture: Architecture | None = None) -> bytes:
+def build_filter(*, network: bool, signals_confined: bool, architecture: Architecture | None = None) -> bytes:
     """The filter's program.
 
     Args:
         network: whether TCP sockets (IPv4 and IPv6, protocol 0 or TCP) may be made at all.
+        signals_confined: whether Landlock confines signals. Where it does not, no call is left that signals, not
+            even the process itself; one that raises SIGPIPE ends by SIGSYS instead, because a program that has lost
+            its reader must end as such.
         architecture: whose numbers to use; by default this machine's.
 
     Raises:
@@ -63,6 +80,8 @@ def build_filter(*, network: bool, architecture: Architecture | None = None) -> 
         if number is not None and name not in _BY_ARGUMENTS:
             program += _when(number, [_end(_EPERM)])
     program += _processes(architecture)
+    program += _signals(architecture, signals_confined=signals_confined)
+    program += _memory(architecture)
     program += _sockets(architecture, network=network)
     program.append(_end(_ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
@@ -99,6 +118,30 @@ def _processes(architecture: Architecture) -> list[Instruction]:
     ]
 
 
+def _signals(architecture: Architecture, *, signals_confined: bool) -> list[Instruction]:
+    thread, control, device, process = (_known(architecture, name) for name in ("tgkill", "fcntl", "ioctl", "prctl"))
+    itself = [] if signals_confined else _when(thread, [_argument(2), *_refuse(_KILL, signal.SIGPIPE), _end(_EPERM)])
+    return [
+        *itself,
+        *_when(control, [_argument(1), *_refuse(_EPERM, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETPIPE_SZ), _ALLOWED]),
+        *_when(device, [_argument(1), *_refuse(_EPERM, _FIOSETOWN, _SIOCSPGRP), _ALLOWED]),
+        # A process that is not dumpable would hide its descriptors from this server, too.
+        *_when(process, [_argument(0), *_refuse(_EPERM, kernel.PR_SET_DUMPABLE), _ALLOWED]),
+    ]
+
+
+def _memory(architecture: Architecture) -> list[Instruction]:
+    block = [
+        _argument(3),
+        (_ANY_BIT, 0, 1, _MAP_GROWSDOWN_OR_HUGETLB),
+        _end(_EPERM),
+        (_AND, 0, 0, _MAP_SHARED_ANONYMOUS),
+        *_refuse(_EPERM, _MAP_SHARED_ANONYMOUS),
+        _ALLOWED,
+    ]
+    return _when(_known(architecture, "mmap"), block)
+
+
 def _sockets(architecture: Architecture, *, network: bool) -> list[Instruction]:
     make, to, message = (_known(architecture, name) for name in ("socket", "sendto", "sendmsg"))
     if not network:
@@ -131,6 +174,11 @@ def _sockets(architecture: Architecture, *, network: bool) -> list[Instruction]:
 def _when(number: int, block: list[Instruction]) -> list[Instruction]:
     """``block``, entered only for the call ``number``; it must return on every way through it."""
     return [(_EQUAL, 0, len(block), number), *block]
+
+
+def _refuse(action: int, *values: int) -> list[Instruction]:
+    """``action`` when what was loaded is one of ``values``; falls through otherwise."""
+    return [instruction for value in values for instruction in ((_EQUAL, 0, 1, value), _end(action))]
 
 
 def _load(offset: int) -> Instruction:

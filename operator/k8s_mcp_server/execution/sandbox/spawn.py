@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from k8s_mcp_server.execution.sandbox import kernel, seccomp
 from k8s_mcp_server.execution.sandbox.children import Children
-from k8s_mcp_server.execution.sandbox.landlock import Ruleset
+from k8s_mcp_server.execution.sandbox.landlock import ABI_WITH_SCOPES, Ruleset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,9 @@ class Sandbox:
     Args:
         abi: the Landlock ABI to use; 0 is refused, because nothing runs unconfined.
 
+    Attributes:
+        signals_confined: whether Landlock confines signals; where it does not, a process cannot signal even itself.
+
     Raises:
         OSError: the kernel has no Landlock, or this machine's architecture no filter.
     """
@@ -62,8 +65,12 @@ class Sandbox:
         if abi < 1:
             raise OSError("the kernel has no Landlock")
         self._abi = abi
+        self.signals_confined = abi >= ABI_WITH_SCOPES
         self._children = Children()
-        self._filters = {network: seccomp.build_filter(network=network) for network in (False, True)}
+        self._filters = {
+            network: seccomp.build_filter(network=network, signals_confined=self.signals_confined)
+            for network in (False, True)
+        }
 
     def start(self, spec: ProcessSpec, *, profile: Profile) -> Future[subprocess.Popen[bytes]]:
         """Start the process as the leader of its own session; the future has it, or the OSError of a refusal."""

@@ -41,9 +41,10 @@ SYSCALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "accept4": (288, 242), "sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269),
     # processes
     "clone": (56, 220), "clone3": (435, 435), "fork": (57, None), "execveat": (322, 281),
-    "memfd_create": (319, 279), "memfd_secret": (447, 447), "uselib": (134, None), "personality": (135, 92),
+    "uselib": (134, None), "personality": (135, 92),
     # other processes of the same user
-    "kill": (62, 129), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "fcntl": (72, 25), "ioctl": (16, 29),
+    "prctl": (157, 167), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424), "prlimit64": (302, 261), "ptrace": (101, 117), "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271), "kcmp": (312, 272), "pidfd_getfd": (438, 438), "process_madvise": (440, 440),
     "process_mrelease": (448, 448), "setpriority": (141, 140), "ioprio_set": (251, 30),
@@ -63,6 +64,9 @@ SYSCALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188),
     "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
     "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
+    # memory that no limit counts
+    "mmap": (9, 222), "memfd_create": (319, 279), "memfd_secret": (447, 447), "vmsplice": (278, 75),
+    "io_setup": (206, 0),
     # namespaces, mounts and the machine
     "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51), "pivot_root": (155, 41), "mount": (165, 40),
     "umount2": (166, 39), "open_tree": (428, 428), "open_tree_attr": (467, 467), "move_mount": (429, 429),
