@@ -215,7 +215,7 @@ class LimitsModel(_Strict):
     """What one client may use."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=3600)] | None = None
-    output_bytes: Annotated[int, Field(ge=1000, le=10_000_000)] | None = None
+    output_bytes: Annotated[int, Field(ge=1000, le=300_000)] | None = None
     memory_bytes: int | Quantity | None = None
     concurrent_commands: Annotated[int, Field(ge=1, le=100)] | None = None
     commands_per_minute: Annotated[int, Field(ge=1, le=10_000)] | None = None

@@ -192,7 +192,7 @@ async def test_the_policys_limits_hold(service: Service) -> None:
 
 async def test_no_policy_can_exceed_what_the_service_can_do() -> None:
     async with serving(max_timeout=100) as service:
-        service.store.set(policy("readers", "alice", limits={"timeoutSeconds": 3600, "outputBytes": 10_000_000}))
+        service.store.set(policy("readers", "alice", limits={"timeoutSeconds": 3600, "outputBytes": 300_000}))
         await run(service, {"command": "get pods"})
 
     assert (service.executor.limits[0].timeout_seconds, service.executor.limits[0].output_bytes) == (100, 300_000)
@@ -315,7 +315,7 @@ async def test_hidden_characters_of_the_cluster_are_shown_and_output_is_marked_u
 @MODES
 @pytest.mark.parametrize("piece", ['"\n', "ä", "x", "\x00", "\u202e"])
 async def test_the_largest_answer_fits_into_what_clients_take(service: Service, mode: str, piece: str) -> None:
-    service.store.set(policy("readers", "alice", limits={"outputBytes": 10_000_000}))
+    service.store.set(policy("readers", "alice", limits={"outputBytes": 300_000}))
     service.executor.result = Result(
         exit_code=0,
         stage_exit_codes=(0,),
