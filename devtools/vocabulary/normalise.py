@@ -28,6 +28,8 @@ _WRITTEN: Final = tuple(
         (r"\bagent-[a-z0-9]{5}\b", "agent-RANDOM"),  # a pod of the DaemonSet
         # What drain warns of comes out of a map.
         (r"Warning: (deleting Pods [^;\n]+); (ignoring DaemonSet[^;\n]+)", r"Warning: \2; \1"),
+        # Controllers write when they get to it, before or after the next command.
+        (r" (?:kube-controller-manager|kwok-controller)\b|\b(?:kube-controller-manager|kwok-controller) ", ""),
         (r"(resourceVersion: )\"\d+\"", r"\1VERSION"),
         (r"\b\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z| [+-]\d{4})?", "TIME"),
     )

@@ -82,7 +82,7 @@ set env deployment/shop --list
 set resources deployment/shop --limits=cpu=1
 set serviceaccount deployment shop builder
 set selector service shop app=other --dry-run=server -o jsonpath={.spec.selector}
-+ rollout history deployment/shop
++ rollout history deployment/shop --revision=1
 + rollout undo deployment/shop
 + rollout pause deployment/shop
 rollout pause deployment/shop
@@ -125,7 +125,6 @@ wait --for=jsonpath={.status.availableReplicas}=1 statefulset/queue --timeout=30
 + rollout status statefulset/queue --timeout=30s
 + scale statefulset queue --replicas=2
 + rollout restart statefulset/queue
-rollout history statefulset/queue
 + delete statefulset queue
 """
 
