@@ -101,7 +101,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
         else:
             times = (_time(row["p50_ms"]), _time(row["p99_ms"]))
             table.add_row(row["name"], *times, f"{row['ratio']:.2f}", _added(row), row["beside"])
-    Console().print(table)
+    # Where nobody watches there is no width to fit into.
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 def _added(row: dict[str, Any]) -> str:
