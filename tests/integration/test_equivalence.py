@@ -52,12 +52,28 @@ AFTER_READING = count(READING)
 AFTER_REFUSED = AFTER_READING + count(REFUSED)
 
 
+def differs(place: int, command: Compared) -> bool:
+    """Whether the two ways differ where nothing is known that would make them."""
+    if AFTER_READING <= place < AFTER_REFUSED or command.step.line in DIFFERENT:
+        return False
+    return command.through != command.direct or command.direct.code == ENDLESS
+
+
 @pytest.fixture(scope="module")
 def compared(cluster: TestCluster) -> list[Compared]:
-    """Every command, run both ways."""
+    """Every command, run both ways. Where the ways differ all is run again: what the gateway does, it does again, and
+    what controllers did between two commands they do not."""
     if isinstance(cluster, ExistingCluster):
         pytest.skip("the vocabulary needs simulated pods, which run whatever image they name")
-    return compare(cluster, ensure_tools(["kubectl"])["kubectl"], keep=os.environ.get("K8S_SKIP_CLEANUP") == "true")
+    kubectl, keep = ensure_tools(["kubectl"])["kubectl"], os.environ.get("K8S_SKIP_CLEANUP") == "true"
+    once = compare(cluster, kubectl, keep=keep)
+    if not any(map(differs, range(len(once)), once)):
+        return once
+    again = compare(cluster, kubectl, keep=keep)
+    return [
+        second if differs(place, first) else first
+        for place, (first, second) in enumerate(zip(once, again, strict=True))
+    ]
 
 
 @pytest.mark.parametrize("place", [*places(READING), *places(WRITING, first=AFTER_REFUSED)])
