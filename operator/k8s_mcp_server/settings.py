@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     audience: str = Field(default="k8s-mcp-server", min_length=1)
     """audience that a client's ServiceAccount token must be bound to"""
     cluster_name: str = Field(default="kubernetes", min_length=1, max_length=128)
-    """what to call this cluster in results, audit lines and metrics"""
+    """what to call this cluster in results and audit lines"""
     namespace: str = Field(default="k8s-mcp-system", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     """the service's own namespace; in a pod it is read from the ServiceAccount's files"""
     service_account: str = Field(default="k8s-mcp-server", min_length=1)
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     """the service's own token; read again when the file changes"""
 
     tools_dir: AbsolutePath = Path("/usr/local/bin")
-    """directory of the bundled kubectl, helm, istioctl and argocd"""
+    """directory of the bundled CLIs"""
     runtime_dir: AbsolutePath = Path("/tmp/k8s-mcp-server")  # noqa: S108 - a private folder is made there, 0700
     """directory for the private folders of commands; made when missing"""
     sandbox: SandboxMode = SandboxMode.REQUIRED
