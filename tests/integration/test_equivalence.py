@@ -53,15 +53,15 @@ AFTER_REFUSED = AFTER_READING + count(REFUSED)
 
 
 def differs(place: int, command: Compared) -> bool:
-    """Whether the two ways differ where nothing is known that would make them."""
-    if AFTER_READING <= place < AFTER_REFUSED or command.step.line in DIFFERENT:
+    """Whether the two ways differ in a command that writes, where nothing is known that would make them."""
+    if place < AFTER_REFUSED or command.step.line in DIFFERENT:
         return False
     return command.through != command.direct or command.direct.code == ENDLESS
 
 
 @pytest.fixture(scope="module")
 def compared(cluster: TestCluster) -> list[Compared]:
-    """Every command, run both ways. Where the ways differ all is run again: what the gateway does, it does again, and
+    """Every command, run both ways. Where writing differs all is run again: what the gateway does, it does again, and
     what controllers did between two commands they do not."""
     if isinstance(cluster, ExistingCluster):
         pytest.skip("the vocabulary needs simulated pods, which run whatever image they name")

@@ -36,6 +36,7 @@ ACCEPTED_SECONDS: Final = 30.0
 REFUSED_SECONDS: Final = 5.0
 CACHE_ENTRIES: Final = 4096
 REVIEWS_AT_ONCE: Final = 16
+WAITING_REVIEWS: Final = 512  # under way or waiting; a flood of made-up tokens must not pile up without end
 REVIEW_TIMEOUT: Final = 10.0
 _JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
@@ -133,6 +134,8 @@ class TokenReviewer:
         """In the operator's loop: join the review of this token, or begin one. A caller that leaves does not end it."""
         task = self._running.get(key)
         if task is None:
+            if len(self._running) >= WAITING_REVIEWS:
+                raise Unavailable("too many tokens wait to be reviewed")
             task = asyncio.create_task(self._review_and_remember(key, token, claims))
             self._running[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))

@@ -308,6 +308,24 @@ async def test_only_so_many_reviews_run_at_once(reviewer: TokenReviewer, reviews
 
 
 @pytest.mark.anyio
+async def test_a_flood_of_tokens_is_turned_away_as_unavailable_and_not_kept_waiting(
+    reviewer: TokenReviewer, reviews: Reviews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_review, "WAITING_REVIEWS", 20)
+    reviews.answering.clear()
+    tasks = [asyncio.create_task(reviewer.authenticate(jwt(f"agent-{number}"))) for number in range(20)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable, match="too many tokens"):
+        await reviewer.authenticate(jwt("one-more"))
+
+    reviews.answering.set()
+    assert await asyncio.gather(*tasks) == [None] * 20
+    assert await reviewer.authenticate(jwt("one-more")) is None
+
+
+@pytest.mark.anyio
 async def test_refused_tokens_never_push_accepted_ones_out(
     reviewer: TokenReviewer, reviews: Reviews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
