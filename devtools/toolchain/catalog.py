@@ -32,6 +32,12 @@ _KUBERNETES_STAMPS = (
     "k8s.io/client-go/pkg/version.gitTreeState=clean",
     "k8s.io/client-go/pkg/version.gitCommit=",
 )
+_ISTIO_RELEASE = "1.31.0"  # Istio's release tags have no `v`, so its go.mod can only name a commit
+_ISTIO_STAMPS = (
+    "istio.io/istio/pkg/version.buildVersion={version}",
+    "istio.io/istio/pkg/version.buildTag={version}",
+    "istio.io/istio/pkg/version.buildStatus=Clean",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,8 @@ class GoTool:
     """One binary that `go build` makes.
 
     `stamps` are linker `-X` values; `{version}`, `{major}` and `{minor}` are filled in from the go.mod.
-    `version_args` make the binary print its version.
+    `version_args` make the binary print its version. `release` is what the project calls this commit, where its
+    releases are no module versions. `only_e2e`: neither the demo nor `make test` needs it.
     """
 
     name: str
@@ -48,11 +55,18 @@ class GoTool:
     source: str
     stamps: tuple[str, ...] = ()
     version_args: tuple[str, ...] = ("--version",)
+    release: str = ""
+    only_e2e: bool = False
+
+    @property
+    def module_version(self) -> str:
+        """The version without its `v`, from the go.mod; raises ToolchainError."""
+        return required_version(self.folder / "go.mod", self.source).removeprefix("v")
 
     @property
     def version(self) -> str:
-        """The version without its `v`, from the go.mod; raises ToolchainError."""
-        return required_version(self.folder / "go.mod", self.source).removeprefix("v")
+        """What the binary says it is; raises ToolchainError."""
+        return self.release or self.module_version
 
     def linker_flags(self) -> str:
         """The value of `-ldflags`: stripped, with the version where the program looks for it."""
@@ -64,8 +78,14 @@ class GoTool:
 
 def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
     """Return every known tool by name, in the order that builds them best (the shared packages first)."""
+    tools = [*_cluster(tools_dir), *_clis(tools_dir)]
+    return {tool.name: tool for tool in tools}
+
+
+def _cluster(tools_dir: Path) -> list[GoTool]:
+    """The test cluster, and kubectl, which is built from the same module."""
     kwok_stamps = ("sigs.k8s.io/kwok/pkg/consts.Version={version}",)
-    tools = [
+    return [
         GoTool(
             name="etcd",
             folder=tools_dir / "etcd",
@@ -94,17 +114,57 @@ def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
             for name in ("kwok", "kwokctl")
         ),
     ]
-    return {tool.name: tool for tool in tools}
 
 
-def select(names: Iterable[str], *, tools_dir: Path = TOOLS_DIR) -> list[GoTool]:
-    """Return the named tools, each once, in the catalog's order; no names mean all of them.
+def _clis(tools_dir: Path) -> list[GoTool]:
+    """The other CLIs that the service bundles, and the control planes that they talk to."""
+    return [
+        GoTool(
+            name="helm",
+            folder=tools_dir / "helm",
+            package="helm.sh/helm/v4/cmd/helm",
+            source="helm.sh/helm/v4",
+            stamps=("helm.sh/helm/v4/internal/version.version=v{version}",),
+            version_args=("version", "--short"),
+        ),
+        *(
+            GoTool(
+                name=name,
+                folder=tools_dir / "istio",
+                package=f"istio.io/istio/{package}",
+                source="istio.io/istio",
+                stamps=_ISTIO_STAMPS,
+                version_args=version_args,
+                release=_ISTIO_RELEASE,
+                only_e2e=True,
+            )
+            for name, package, version_args in (
+                ("istioctl", "istioctl/cmd/istioctl", ("version", "--remote=false")),
+                ("pilot-discovery", "pilot/cmd/pilot-discovery", ("version", "--short")),
+            )
+        ),
+        GoTool(
+            name="argocd",  # by another name the same binary is argocd-server, argocd-repo-server, …
+            folder=tools_dir / "argocd",
+            package="github.com/argoproj/argo-cd/v3/cmd",
+            source="github.com/argoproj/argo-cd/v3",
+            stamps=("github.com/argoproj/argo-cd/v3/common.version={version}",),
+            version_args=("version", "--client", "--short"),
+            only_e2e=True,
+        ),
+    ]
+
+
+def select(names: Iterable[str], *, e2e: bool = False, tools_dir: Path = TOOLS_DIR) -> list[GoTool]:
+    """Return the named tools, each once, in the catalog's order; no names mean those of the demo and the tests.
+
+    With `e2e`, no names mean all of them.
 
     Raises:
         ToolchainError: a name isn't in the catalog.
     """
     known = catalog(tools_dir)
-    wanted = set(names) or set(known)
+    wanted = set(names) or {name for name, tool in known.items() if e2e or not tool.only_e2e}
     if unknown := sorted(wanted - set(known)):
         raise ToolchainError(f"no tool is called {', '.join(unknown)}; there are {', '.join(known)}")
     return [tool for name, tool in known.items() if name in wanted]

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ensure(options: argparse.Namespace) -> int:
-    paths = ensure_tools(options.names, progress=ConsoleProgress())
+    paths = ensure_tools(options.names, e2e=options.e2e, progress=ConsoleProgress())
     if options.out is not None:
         paths = _copy(paths, options.out)
     if options.print_dir:
@@ -41,7 +41,7 @@ def _ensure(options: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    for tool in select(()):
+    for tool in select((), e2e=True):
         print(f"{tool.name:<26}{tool.version:<14}tools/{tool.folder.name}")
     return 0
 
@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     ensure = commands.add_parser("ensure", help="build what is missing")
-    ensure.add_argument("names", nargs="*", metavar="NAME", help="tools (default: all)")
+    ensure.add_argument("names", nargs="*", metavar="NAME", help="tools (default: those of the demo and the tests)")
+    ensure.add_argument("--e2e", action="store_true", help="without names: all tools")
     ensure.add_argument("--out", type=Path, metavar="DIR", help="also copy the binaries to DIR")
     ensure.add_argument("--print-dir", action="store_true", help="print the folders that hold the binaries")
     commands.add_parser("list", help="print every tool with its version and module")

@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 def ensure_tools(
     names: Iterable[str] = (),
     *,
+    e2e: bool = False,
     progress: Progress | None = None,
     cache_dir: Path | None = None,
     tools_dir: Path = TOOLS_DIR,
 ) -> Mapping[str, Path]:
-    """Return the path of every named tool (all of the catalog when none is named), building what is missing.
+    """Return the path of every named tool, building what is missing; which ones no names mean, `select` says.
 
     Raises:
         ToolchainError: a tool can't be had; its text is one line that says what to do.
     """
-    tools = select(names, tools_dir=tools_dir)
+    tools = select(names, e2e=e2e, tools_dir=tools_dir)
     progress = progress or ConsoleProgress(only_builds=True)
     cache = BuildCache(cache_dir or default_cache_dir())
     return {
