@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS
+from k8s_mcp_server.gateway.outgoing import COMMANDS_GROUP
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.settings import Settings, load_settings
 
@@ -99,9 +101,26 @@ def test_no_role_of_the_service_holds_secrets_exec_tokens_or_another_s_identity(
         assert forbidden.isdisjoint(rule["resources"])
         assert "*" not in rule["verbs"]
         if "impersonate" in rule["verbs"]:
-            assert rule.get("resourceNames") == ["k8s-mcp-server"] or rule["resources"] == [
-                "userextras/k8s-mcp.io/client"
-            ]
+            assert (
+                rule.get("resourceNames") == ["k8s-mcp-server"]
+                or rule["resources"] == ["userextras/k8s-mcp.io/client"]
+                or COMMANDS_GROUP in rule["resourceNames"]
+            )
+
+
+def test_commands_are_told_from_the_service_s_own_requests_by_the_group_that_the_gateway_sends() -> None:
+    schemas = [body for body in _load("flow-control.yaml") if body["kind"] == "FlowSchema"]
+    schemas.sort(key=lambda body: int(body["spec"]["matchingPrecedence"]))
+    subjects = [body["spec"]["rules"][0]["subjects"] for body in schemas]
+    own = {"name": "k8s-mcp-server", "namespace": "k8s-mcp-system"}
+    assert subjects == [
+        [{"kind": "Group", "group": {"name": COMMANDS_GROUP}}],
+        [{"kind": "ServiceAccount", "serviceAccount": own}],
+    ]
+    levels = {body["metadata"]["name"] for body in _load("flow-control.yaml") if body not in schemas}
+    assert {body["spec"]["priorityLevelConfiguration"]["name"] for body in schemas} == levels
+    (groups,) = (permission.resource_names for permission in REQUIRED_PERMISSIONS if permission.resource == "groups")
+    assert COMMANDS_GROUP in groups
 
 
 def test_the_version_of_the_image_is_that_of_the_package() -> None:
