@@ -74,7 +74,7 @@ def _file_name(name: str) -> str:
 
 
 def _scan(folder: Path) -> list[str]:
-    """The command that looks for weak settings, in all but the demo: its three teams' workloads run on simulated nodes."""
+    """The command that looks for weak settings, in all but the demo, whose workloads run on simulated nodes."""
     names = sorted(path.name for path in folder.glob("*.yaml") if path.name != _file_name("examples/demo"))
     files = [word for name in names for word in ("--file", name)]
     return [str(_SCANNERS / "checkov"), "--framework=kubernetes", "--compact", "--quiet", "--skip-download", *files]
