@@ -15,7 +15,12 @@ _COMMON: Final = {"PATH": "/nonexistent", "LANG": "C.UTF-8", "TERM": "dumb"}
 
 
 def cli_environment(
-    workdir: Workdir, *, discovery_cache: Path | None, memory_bytes: int, signals_confined: bool
+    workdir: Workdir,
+    *,
+    discovery_cache: Path | None,
+    memory_bytes: int,
+    signals_confined: bool,
+    diff_program: Path | None = None,
 ) -> dict[str, str]:
     """For a bundled CLI: its home, its kubeconfig, and no preferences or plugins of anybody.
 
@@ -25,7 +30,9 @@ def cli_environment(
             makes its own.
         memory_bytes: the command's memory limit.
         signals_confined: whether a process may signal itself, by which Go's runtime interrupts its own threads.
+        diff_program: what ``kubectl diff`` starts; None leaves it without one.
     """
+    difference = {"KUBECTL_EXTERNAL_DIFF": f"{diff_program} -u -N"} if diff_program else {}
     interruptions = {} if signals_confined else {"GODEBUG": "asyncpreemptoff=1"}
     return {
         **_COMMON,
@@ -38,6 +45,7 @@ def cli_environment(
         "GOGC": GOGC,
         "GOMEMLIMIT": str(int(memory_bytes * _MEMORY_LIMIT_SHARE)),
         "GOTRACEBACK": "none",  # a crash is one line, not a page of stacks
+        **difference,
         **interruptions,
     }
 

@@ -55,6 +55,7 @@ class StagePlan:
     stage: Stage
     program: Program
     is_cli: bool
+    helper: Program | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,11 @@ class RunningPipeline:
             cache = around.discovery_cache
             read = (around.workdir.kubeconfig, *((cache,) if cache else ()))
             profile = cli_profile(
-                plan.program, read=read, write=(around.workdir.home,), connect_ports=around.connect_ports
+                plan.program,
+                read=read,
+                write=(around.workdir.home, around.workdir.work),
+                connect_ports=around.connect_ports,
+                helper=plan.helper,
             )
             memory = around.limits.memory_bytes
             environment = cli_environment(
@@ -217,8 +222,9 @@ class RunningPipeline:
                 discovery_cache=cache,
                 memory_bytes=memory,
                 signals_confined=around.sandbox.signals_confined,
+                diff_program=plan.helper.path if plan.helper else None,
             )
-            return profile, environment, around.workdir.home
+            return profile, environment, around.workdir.work
         if plan.program.name == "sort":
             scratch = around.workdir.scratch(f"sort-{index}")
             return filter_profile(plan.program, write=(scratch,)), filter_environment(scratch), Path("/")
