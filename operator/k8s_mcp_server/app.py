@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.cluster import Cluster
 from k8s_mcp_server.cluster.connection import ApiServer
+from k8s_mcp_server.commands.parse import CHECKS
 from k8s_mcp_server.errors import ConfigurationError, Unavailable
 from k8s_mcp_server.execution.binaries import Binaries, find_binaries
 from k8s_mcp_server.execution.executor import Executor
@@ -37,7 +38,6 @@ from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
-from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving import text
 from k8s_mcp_server.serving.admission import Admission
 from k8s_mcp_server.serving.connections import ConnectionLimits
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from k8s_mcp_server.settings import Settings
 
 DISTRIBUTION: Final = "k8s-mcp-server"
-SERVED_TOOLS: Final = (Tool.KUBECTL,)
 _REVALIDATE_SECONDS: Final = 1.0
 _CLEANUP_SECONDS: Final = 10.0
 _INTERRUPTED_GRACE: Final = 1.0
@@ -106,7 +105,7 @@ class Application:
         self._is_draining = False
         self._is_sandboxed = report.satisfies(SandboxLevel(settings.sandbox.value))
         self._level = report.level.value if report.level and self._is_sandboxed else "unavailable"
-        self._binaries = binaries
+        self._served = tuple(tool for tool in CHECKS if binaries.is_cli(tool))
         self._metrics = Metrics()
         self._metrics.sandbox_level(self._level)
         audit = AuditLog(
@@ -170,7 +169,7 @@ class Application:
     def _cannot_run_reasons(self) -> tuple[str, ...]:
         checks = {
             NotReady.SANDBOX_UNAVAILABLE: not self._is_sandboxed,
-            NotReady.TOOL_MISSING: any(not self._binaries.is_cli(tool.value) for tool in SERVED_TOOLS),
+            NotReady.TOOL_MISSING: not self._served,
         }
         own = tuple(reason.value for reason, holds in checks.items() if holds)
         return own + tuple(reason.value for reason in self.cluster.not_ready_reasons())
@@ -196,7 +195,7 @@ class Application:
             clock=time.monotonic,
         )
         tools: list[AgentTool] = [
-            *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in SERVED_TOOLS),
+            *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in self._served),
             CheckAccessTool(grants=grants, cluster=settings.cluster_name),
         ]
         app = mcp_app(

@@ -45,7 +45,7 @@ def read_files(value: object) -> dict[str, bytes]:
 def find_file(name: str, files: Mapping[str, object]) -> bool:
     """Whether a word of a command line names one of the files, or a folder that has some."""
     path = PurePosixPath(name.rstrip("/") or name)
-    if path.is_absolute() or ".." in path.parts:
+    if not name or path.is_absolute() or ".." in path.parts:
         return False
     if not path.parts:
         return bool(files)

@@ -6,14 +6,14 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from k8s_mcp_server.commands.kubectl import check_kubectl
+from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
 from k8s_mcp_server.commands.tokenizer import tokenize
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.binaries import FILTERS
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
 
@@ -34,14 +34,18 @@ _FILTER_ADVICE: Final = {
 
 
 MOST_CLI_STAGES: Final = 3
+CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] = {Tool.KUBECTL: check_kubectl}
+"""For each CLI that the service knows how to run, what refuses the words after its name, given the names of the files
+that the command gets; other CLIs are not served."""
 
 
-def parse_command(command: str, *, cli: Tool) -> Pipeline:
+def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pipeline:
     """Read a command line.
 
     Args:
         command: as the client wrote it; the name of ``cli`` at the start is optional.
         cli: the tool that was called.
+        files: names of the files that it is given.
 
     Returns:
         A pipeline whose first stage, and every later one that is no filter, is ``cli``. Nothing about access is
@@ -54,11 +58,14 @@ def parse_command(command: str, *, cli: Tool) -> Pipeline:
     first, *later = pipeline.stages
     stages = (_first_stage(first, pipeline=pipeline, cli=cli), *(_later_stage(stage, cli=cli) for stage in later))
     _check_count(stages, cli=cli)
-    checks = _checks()
     for stage in stages:
-        if stage.program == cli and cli in checks:
-            checks[cli](stage.argv[1:])
-    return replace(pipeline, stages=stages)
+        if stage.program == cli and (check := CHECKS.get(cli)) is not None:
+            check(stage.argv[1:], files)
+    return replace(pipeline, stages=tuple(map(_with_helper, stages)))
+
+
+def _with_helper(stage: Stage) -> Stage:
+    return replace(stage, helper=kubectl_helper(stage.argv[1:])) if stage.program == Tool.KUBECTL else stage
 
 
 def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:
@@ -70,10 +77,6 @@ def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:
             f"A pipeline may run {cli} {MOST_CLI_STAGES} times; this one runs it {count} times.",
             instead=f"Write it as several calls; one {cli} command takes several resources and names at once.",
         )
-
-
-def _checks() -> dict[Tool, Callable[[Sequence[str]], None]]:
-    return {Tool.KUBECTL: check_kubectl}
 
 
 def _first_stage(stage: Stage, *, pipeline: Pipeline, cli: Tool) -> Stage:

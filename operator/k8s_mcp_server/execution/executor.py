@@ -106,7 +106,10 @@ class Executor:
         finally:
             kept, left_out = await uninterrupted(_clean_up(running, workdir, max_bytes=limits.output_bytes))
             self._look_for_strays_soon()
-        return replace(running.result(), files=kept, files_left_out=left_out)
+        result = replace(running.result(), files=kept, files_left_out=left_out)
+        return replace(
+            result, stdout=_relative(result.stdout, workdir=workdir), stderr=_relative(result.stderr, workdir=workdir)
+        )
 
     def _look_for_strays_soon(self) -> None:
         """One look for all commands that ended within a second, beside them and not within."""
@@ -164,6 +167,13 @@ def _only_input(heredoc: bytes | None, stdin: bytes) -> bytes:
             instead="Use one of them: leave the here-document out of the command.",
         )
     return heredoc
+
+
+def _relative(output: bytes, *, workdir: Workdir) -> bytes:
+    """Paths in the command's own folders as the client knows them."""
+    for folder in (workdir.work, workdir.temporary):
+        output = output.replace(f"{folder}/".encode(), b"")
+    return output
 
 
 def _ports(access: ApiAccess | None) -> tuple[int, ...]:

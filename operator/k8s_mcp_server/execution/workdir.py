@@ -101,12 +101,12 @@ class Workdir:
             content = _read_regular(path, max_bytes=max(max_bytes, len(self._given.get(name, b""))))
             if content is not None and content == self._given.get(name):
                 continue
-            if content is None or len(content) > max_bytes or len(kept) == MOST_FILES_KEPT:
+            if content is not None and len(content) <= max_bytes and len(kept) < MOST_FILES_KEPT:
+                kept[name] = content
+                max_bytes -= len(content)
+            elif len(left_out) < MOST_FILES_KEPT:
                 left_out.append(name)
-                continue
-            kept[name] = content
-            max_bytes -= len(content)
-            if len(left_out) == MOST_FILES_KEPT:
+            else:
                 break
         return kept, tuple(left_out)
 

@@ -24,6 +24,7 @@ from k8s_mcp_server.policy.nearest import nearest
 from k8s_mcp_server.policy.refuse import refuse, why_inactive
 from k8s_mcp_server.policy.scopes import NamespaceLabels
 from k8s_mcp_server.policy.sensitive import is_review_about_oneself, why_never
+from k8s_mcp_server.policy.virtual import scope_of
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
@@ -118,7 +119,7 @@ def _find_scope(case: Case) -> Decision | None:
         return refusal(Reason.MALFORMED_REQUEST, explain.malformed(context.client, request))
     if not request.is_resource_request:
         return None
-    scope = context.catalog.scope_of(group=request.api_group, resource=request.resource)
+    scope = scope_of(context.catalog, group=request.api_group, resource=request.resource)
     if scope is None:
         return refusal(Reason.UNKNOWN_RESOURCE, explain.unknown_resource(context.client, request))
     case.question = Question.of(

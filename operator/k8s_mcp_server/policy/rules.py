@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from k8s_mcp_server.policy.model import DenyRuleModel, RuleModel, ScopedModel
 from k8s_mcp_server.policy.patterns import Names
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceNames, RuleScope, Urls, select
-from k8s_mcp_server.policy.sensitive import VIRTUAL_GROUPS
+from k8s_mcp_server.policy.virtual import VIRTUAL_GROUPS
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo

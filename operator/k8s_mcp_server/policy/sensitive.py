@@ -18,9 +18,6 @@ READING_VERBS = frozenset({"get", "list", "watch"})
 COLLECTION_READS = frozenset({"list", "watch"})
 NAMELESS_VERBS = frozenset({"create", "deletecollection"})  # resourceNames never match these, as in RBAC
 
-# Groups whose resources exist only here: no API server serves them, no wildcard reaches them.
-VIRTUAL_GROUPS = frozenset({"helm.sh", "istioctl.istio.io", "argocd.argoproj.io"})
-
 # A rule gives these only when it names verb's resource and group literally.
 
 SENSITIVE_VERBS = frozenset({"escalate", "bind", "approve", "sign"})
