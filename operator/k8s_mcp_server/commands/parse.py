@@ -27,7 +27,6 @@ _FILTER_ADVICE: Final = {
     "gawk": "Write: awk",
     "mawk": "Write: awk",
     "xargs": "Read the list first, then write the names into a second call; kubectl takes several names at once.",
-    "yq": "Ask for -o json and use jq.",
     "base64": "Use jq's @base64d, such as jq -r '.data.key | @base64d'.",
     "tac": "Write: sed '1!G;h;$!d'",
 }

@@ -18,7 +18,9 @@ from k8s_mcp_server.policy.tools import Tool
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-FILTERS: Final = ("awk", "column", "cut", "grep", "head", "jq", "sed", "sort", "tail", "tr", "uniq", "wc")
+FILTERS: Final = ("awk", "column", "cut", "grep", "head", "jq", "sed", "sort", "tail", "tr", "uniq", "wc", "yq")
+BUILT_FILTERS: Final = frozenset({"yq"})
+"""Those that come with the CLIs: programs of Go's, where distributions may have another of the same name."""
 OPTIONAL_FILTERS: Final = frozenset({"column"})
 HELPERS: Final = ("diff",)
 FILTER_FOLDERS: Final = (Path("/usr/bin"), Path("/bin"))
@@ -81,13 +83,16 @@ def find_binaries(folder: Path, *, filter_folders: tuple[Path, ...] = FILTER_FOL
     Raises:
         OSError: a file cannot be read, or is no ELF program of this machine.
     """
+    own = _find(BUILT_FILTERS, folders=(folder,))
     clis = {
         tool.value: inspect_program(tool.value, path=folder / tool.value)
         for tool in Tool
         if _usable(folder / tool.value)
     }
     return Binaries(
-        clis=clis, filters=_find(FILTERS, folders=filter_folders), helpers=_find(HELPERS, folders=filter_folders)
+        clis=clis,
+        filters=own | _find(set(FILTERS) - BUILT_FILTERS, folders=filter_folders),
+        helpers=_find(HELPERS, folders=filter_folders),
     )
 
 

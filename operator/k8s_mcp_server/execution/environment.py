@@ -41,19 +41,30 @@ def cli_environment(
         diff_program: what ``kubectl diff`` starts; None leaves it without one.
     """
     difference = {"KUBECTL_EXTERNAL_DIFF": f"{diff_program} -u -N"} if diff_program else {}
-    interruptions = {} if signals_confined else {"GODEBUG": "asyncpreemptoff=1"}
     return {
         **_COMMON,
         "HOME": str(workdir.home),
         "TMPDIR": str(workdir.temporary),
         "KUBECONFIG": str(workdir.kubeconfig),
         "KUBECACHEDIR": str(discovery_cache or workdir.home / "cache"),
+        **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),
+        **difference,
+        **_OWN.get(name, {}),
+    }
+
+
+def go_filter_environment(*, memory_bytes: int, signals_confined: bool) -> dict[str, str]:
+    """For a text filter that is a program of Go's."""
+    return {**_COMMON, **_go(memory_bytes=memory_bytes, signals_confined=signals_confined)}
+
+
+def _go(*, memory_bytes: int, signals_confined: bool) -> dict[str, str]:
+    interruptions = {} if signals_confined else {"GODEBUG": "asyncpreemptoff=1"}
+    return {
         "GOGC": GOGC,
         "GOMEMLIMIT": str(int(memory_bytes * _MEMORY_LIMIT_SHARE)),
         "GOTRACEBACK": "none",  # a crash is one line, not a page of stacks
-        **difference,
         **interruptions,
-        **_OWN.get(name, {}),
     }
 
 

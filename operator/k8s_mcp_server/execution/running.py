@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.execution import limits as process_limits
 from k8s_mcp_server.execution import usage
-from k8s_mcp_server.execution.environment import cli_environment, filter_environment
+from k8s_mcp_server.execution.binaries import BUILT_FILTERS
+from k8s_mcp_server.execution.environment import cli_environment, filter_environment, go_filter_environment
 from k8s_mcp_server.execution.pipeline import StderrTo
 from k8s_mcp_server.execution.processes import StageProcess, uninterrupted
 from k8s_mcp_server.execution.result import KilledFor, Progress, Result
@@ -229,6 +230,11 @@ class RunningPipeline:
         if plan.program.name == "sort":
             scratch = around.workdir.scratch(f"sort-{index}")
             return filter_profile(plan.program, write=(scratch,)), filter_environment(scratch), Path("/")
+        if plan.program.name in BUILT_FILTERS:
+            environment = go_filter_environment(
+                memory_bytes=around.limits.memory_bytes, signals_confined=around.sandbox.signals_confined
+            )
+            return filter_profile(plan.program), environment, Path("/")
         return filter_profile(plan.program), filter_environment(), Path("/")
 
     async def _adopt(self, future: Future[subprocess.Popen[bytes]]) -> None:

@@ -97,6 +97,13 @@ def test_a_remote_base_is_not_fetched(agent: Agent) -> None:
     assert "operation not permitted" in answer.everything
 
 
+def test_yaml_is_filtered_with_yq(agent: Agent) -> None:
+    manifests = _config_map("a", "1") + "---\n" + _config_map("b", "2")
+    piped = "apply -f - --dry-run=client -o yaml | yq '.items[] | select(.data.key == \"2\") | .metadata.name'"
+    answer = agent.kubectl(piped, stdin=manifests)
+    assert (answer.status, answer.stdout) == ("succeeded", "b\n"), answer.everything
+
+
 def test_a_file_becomes_a_config_map(agent: Agent, value_of: Callable[[str], str]) -> None:
     answer = agent.kubectl("create configmap made --from-file=key=text.txt", files={"text.txt": "content"})
     assert answer.status == "succeeded", answer.everything
