@@ -157,7 +157,10 @@ def test_a_diff_misses_no_namespace_that_no_file_describes(
         for what in change.whats
     }
     real = {name: Namespace(name=name, labels=labels) for name in ("team-a", "team-b-prod", "b-prod", "other")}
-    worlds = [World.build(side.compiled(now=NOW), namespaces=real, served=SERVED, now=NOW) for side in (before, after)]
+    worlds = [
+        World.build(side.compiled(now=NOW), namespaces=real, served=SERVED, now=NOW, cluster=side.cluster)
+        for side in (before, after)
+    ]
     for resource, verb, place, name in questions(tuple(real)):
         was, becomes = (seen(world, resource, verb, place, name) for world in worlds)
         if becomes - was:
