@@ -22,7 +22,7 @@ demo-check: $(READY) ## The same tour, then leave with a status
 	@$(BIN)/python -m devtools.demo --check
 
 .PHONY: test
-test: lock-check lint unit tools manifests-check integration ## Everything that must hold, from a clean clone
+test: lock-check lint unit examples tools manifests-check integration ## Everything that must hold, from a clean clone
 
 .PHONY: env
 env: $(READY) ## The Python environment, from the lock file
@@ -67,6 +67,11 @@ format: $(READY) ## Format the code and mend what ruff can
 .PHONY: unit
 unit: $(READY) ## Unit tests: no cluster
 	@$(BIN)/pytest tests/unit -m unit
+
+.PHONY: examples
+examples: $(READY) ## The example policies pass the policy commands that they are examples for
+	@for folder in policies demo; do $(BIN)/k8s-mcp-server policy check "examples/$$folder"; done
+	@$(BIN)/k8s-mcp-server policy test examples/policies
 
 .PHONY: tools
 tools: $(READY) ## Build the cluster and the CLIs from their Go modules (about 12 minutes, once a machine)

@@ -108,7 +108,7 @@ def review(client: Client, request: RequestInfo) -> dict[str, Any]:
 
 def test_files_say_what_the_api_server_says(cluster: TestCluster, namespace_factory: NamespaceFactory) -> None:
     namespaces = (namespace_factory("rbac"), namespace_factory("rbac"))
-    made = RandomRBAC(random.Random(SEED), namespaces)
+    made = RandomRBAC(random.Random(SEED), namespaces)  # noqa: S311 - chance, not secrets
     objects = made.objects()
     state = read_cluster_state(Document(source="test", body=body) for body in objects)
     asked = [

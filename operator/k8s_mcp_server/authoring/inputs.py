@@ -47,17 +47,18 @@ class Inputs:
         return tuple(compile_document(item, now=now) for item in self.policies)
 
 
-def read_inputs(sources: Iterable[str], *, cluster: Iterable[str] = ()) -> Inputs:
+def read_inputs(sources: Iterable[str], *, cluster: Iterable[str] = (), objects: Iterable[Document] = ()) -> Inputs:
     """Read files, folders and ``-``.
 
     Args:
-        cluster: as ``sources``, of a cluster in which the policies are: policies in them do not count.
+        cluster: as ``sources``, of the cluster that the policies are in: policies in them do not count.
+        objects: likewise, as they are.
 
     Raises:
         UnusableInput: one cannot be read, or there is no policy in any.
     """
     sources = tuple(sources)
-    around = [item for item in read_documents(cluster) if not _is_policy(item)]
+    around = [item for item in (*read_documents(cluster), *objects) if not _is_policy(item)]
     found = sort_documents((*around, *read_documents(sources)))
     if not found.policies:
         raise UnusableInput(f"there is no {KIND} in {', '.join(sources)}")

@@ -145,9 +145,12 @@ def _of_subjects(
 
 
 def _can_become(rule: Rule, namespace: str, served: Served, inputs: Inputs) -> bool:
-    """Whether a rule can make a pod run as, or a token for, a ServiceAccount of the namespace."""
+    """Whether a rule can make a pod run as, or a token for, a ServiceAccount of the namespace.
+
+    Who can by a rule that goes by the cluster's own RBAC can without it.
+    """
     scope = rule.scope.of_anybody() if isinstance(rule.scope, TeamNamespaces) else rule.scope
-    if not isinstance(scope, NamespaceNames | NamespaceLabels):
+    if rule.from_rbac or not isinstance(scope, NamespaceNames | NamespaceLabels):
         return False
     known = {namespace: Namespace(name=namespace, labels={}), **inputs.namespaces}
     if reach(scope, namespace, known=known, environment=Environment()) is not Reach.INSIDE:

@@ -60,7 +60,7 @@ def run_test_file(file: TestFile, *, now: datetime, cluster: Iterable[str] = ())
     Raises:
         UnusableInput: a policy, a resource or a client cannot be read.
     """
-    inputs = read_inputs(file.sources, cluster=(*cluster, *file.cluster))
+    inputs = read_inputs(file.sources, cluster=(*cluster, *file.cluster), objects=file.objects)
     served = inputs.served()
     policies = inputs.compiled(now=now)
     stated = {name: Namespace(name=name, labels=labels) for name, labels in file.model.labels.items()}

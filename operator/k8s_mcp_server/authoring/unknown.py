@@ -27,24 +27,20 @@ def unknown(
         policies: as they were read, not as they hold for one client.
         namespaces: those that files describe.
     """
-    found = (
-        sentence
-        for policy, rule in rules_of(policies)
-        for sentence in _about(rule, where=f"rule {rule.name} of policy {policy.name}", cluster=cluster)
-    )
-    teams = (
-        f"Not known: which namespaces have the label {scope.label}; add Namespaces with {OPTION}."
-        for _, rule in rules_of(policies)
-        if isinstance(scope := rule.scope, TeamNamespaces) and not namespaces
-    )
-    return tuple(dict.fromkeys((*found, *teams)))
+    told: dict[tuple[str, str], list[str]] = {}  # a sentence in two halves: the rules that it is about
+    for policy, rule in rules_of(policies):
+        for halves in _about(rule, cluster=cluster, namespaces=namespaces):
+            told.setdefault(halves, []).append(f"{policy.name}/{rule.name}")
+    return tuple(f"{first} ({', '.join(rules)}){then}" for (first, then), rules in told.items())
 
 
-def _about(rule: Rule, *, where: str, cluster: ClusterState) -> Iterator[str]:
+def _about(rule: Rule, *, cluster: ClusterState, namespaces: Mapping[str, Namespace]) -> Iterator[tuple[str, str]]:
     if rule.role and rule.role not in cluster.roles:
-        yield f"Not known: ClusterRole {rule.role} ({where}), so it gives nothing here; add it with {OPTION}."
+        yield f"Not known: ClusterRole {rule.role}", f", so it gives nothing here; add it with {OPTION}."
     elif rule.role and rule.role not in cluster.stated:
-        own = f"Kubernetes' own ({kubernetes_version()}) and what these files add to it"
-        yield f"Assumed: ClusterRole {rule.role} is {own}."
+        own = f"Kubernetes' own, {kubernetes_version()}"
+        yield f"Assumed: ClusterRole {rule.role}", f" is {own}, with what these files add to it."
     if rule.from_rbac and cluster.bindings is None:
-        yield f"Not known: what the clients' own RBAC gives ({where}); add roles and bindings with {OPTION}."
+        yield "Not known: what the clients' own RBAC gives", f"; add roles and bindings with {OPTION}."
+    if isinstance(rule.scope, TeamNamespaces) and not namespaces:
+        yield f"Not known: which namespaces have the label {rule.scope.label}", f"; add Namespaces with {OPTION}."

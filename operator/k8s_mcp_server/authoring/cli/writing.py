@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -144,7 +145,8 @@ def rbac_command(
             environment=Environment(own_namespace=namespace, own_service_account=name),
             across_namespaces=across_namespaces,
         )
-    said = (*found.notes, *unknown(policies, cluster=inputs.cluster, namespaces=inputs.namespaces))
+    cluster = replace(inputs.cluster, bindings=())  # the pod needs what rules can give, whoever holds it today
+    said = (*found.notes, *unknown(policies, cluster=cluster, namespaces=inputs.namespaces))
     notes = "".join(f"# {note}\n" for note in said)
     if output is not Format.TEXT:
         typer.echo(notes, err=True, nl=False)
