@@ -8,6 +8,7 @@ gives as far as the client's own RBAC does is told as such, whatever that RBAC i
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,6 @@ from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.subjects import SubjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from k8s_mcp_server.authoring.cluster_state import ClusterState

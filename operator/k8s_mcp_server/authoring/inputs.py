@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from typing import Any, Final
 
 from k8s_mcp_server.authoring.cluster_state import ClusterState, read_cluster_state
 from k8s_mcp_server.authoring.documents import Document, read_documents
@@ -13,10 +14,6 @@ from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.policy.compile import API_VERSION, Policy, read_policy
 from k8s_mcp_server.policy.sensitive import OUR_GROUP
 from k8s_mcp_server.policy.snapshot import Namespace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
 
 KIND: Final = "McpAccessPolicy"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from k8s_mcp_server.policy.scopes import TeamNamespaces
 from k8s_mcp_server.policy.subjects import Subject, SubjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from k8s_mcp_server.authoring.world import World
     from k8s_mcp_server.policy.decision import Decision
     from k8s_mcp_server.policy.request import RequestInfo

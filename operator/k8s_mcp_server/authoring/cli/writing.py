@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -21,9 +22,6 @@ from k8s_mcp_server.authoring.suggest import suggest
 from k8s_mcp_server.authoring.unknown import unknown
 from k8s_mcp_server.authoring.unused import Unused, unused_rules
 from k8s_mcp_server.policy.environment import Environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Namespaces = Annotated[
     list[str] | None,
