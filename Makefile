@@ -87,6 +87,13 @@ manifests-check: tools ## Every kustomization builds
 integration: tools ## Integration tests: a real API server on KWOK
 	@$(BIN)/pytest tests/integration -m integration
 
+OLDEST := gateway test_requestinfo_audit.py test_crd.py test_controller.py test_policy_authors.py \
+	test_filtered_equivalence.py test_token_review.py
+
+.PHONY: oldest
+oldest: $(READY) ## Gateway, policies and controller on the oldest Kubernetes release that is supported
+	@K8S_MCP_TEST_KUBERNETES=oldest $(BIN)/pytest $(addprefix tests/integration/,$(OLDEST)) -m integration
+
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)
 	@echo "SEED=$(SEED)"
