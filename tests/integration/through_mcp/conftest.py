@@ -42,8 +42,17 @@ def recorder(cluster: TestCluster) -> Iterator[ObjectRecorder]:
 
 
 @pytest.fixture(scope="session")
+def replicas() -> list[InstalledService]:
+    """Every service that a test of this folder runs, so that all that they let through can be decided again."""
+    return []
+
+
+@pytest.fixture(scope="session")
 def installed(
-    cluster: TestCluster, recorder: ObjectRecorder, tmp_path_factory: pytest.TempPathFactory
+    cluster: TestCluster,
+    recorder: ObjectRecorder,
+    replicas: list[InstalledService],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[InstalledService]:
     """The running service. Every request is audited, so that a test can decide all of them again."""
     del recorder
@@ -53,6 +62,7 @@ def installed(
     cluster.kubectl("patch", "configmap", "k8s-mcp-server", "--namespace=k8s-mcp-system", *patch)
     tools = link_tools(tmp_path_factory.mktemp("tools") / "bin", ["kubectl", "yq"])
     with InstalledService(cluster, tools=tools, folder=tmp_path_factory.mktemp("service")) as service:
+        replicas.append(service)
         yield service
     if isinstance(cluster, ExistingCluster):
         uninstall(cluster)
