@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.authoring.rights import Right, is_reading, rights
 from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.forging import takes_identities, writes_workloads
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, reach
 from k8s_mcp_server.policy.snapshot import Namespace
 from k8s_mcp_server.policy.subjects import SubjectKind
@@ -69,7 +70,7 @@ def risks(
         yield from _of_groups(given, path)
         yield from _of_sensitive(given, path)
         yield from _of_wildcards(rule, path)
-    yield from _of_subjects(policy, everyone=tuple(everyone), served=served, namespaces=namespaces)
+    yield from _of_subjects(policy, everyone=tuple(everyone), namespaces=namespaces)
 
 
 def _of_workloads(rule: Rule, given: tuple[Right, ...], path: FieldPath) -> Iterator[Risk]:
@@ -119,16 +120,13 @@ def _of_subjects(
     policy: CompiledPolicy,
     *,
     everyone: tuple[CompiledPolicy, ...],
-    served: Served,
     namespaces: Mapping[str, Namespace],
 ) -> Iterator[Risk]:
     for index, subject in enumerate(policy.subjects):
         if subject.kind is not SubjectKind.SERVICE_ACCOUNT:
             continue
         for other in everyone:
-            rule = next(
-                (item for item in other.rules if _can_become(item, subject.namespace, served, namespaces)), None
-            )
+            rule = next((item for item in other.rules if _can_become(item, subject.namespace, namespaces)), None)
             if rule is not None:
                 who = "this policy's own clients" if other is policy else f"the clients of policy {other.name}"
                 message = (
@@ -138,17 +136,11 @@ def _of_subjects(
                 yield Risk(reason="SubjectForgeable", path=("subjects", index), message=message)
 
 
-def _can_become(rule: Rule, namespace: str, served: Served, namespaces: Mapping[str, Namespace]) -> bool:
-    """Whether a rule can make a pod run as, or a token for, a ServiceAccount of the namespace."""
+def _can_become(rule: Rule, namespace: str, namespaces: Mapping[str, Namespace]) -> bool:
+    """Whether a rule can make a pod run as, or a token for, a ServiceAccount of the namespace, Pod Security aside."""
     scope = rule.scope
     if not isinstance(scope, NamespaceNames | NamespaceLabels):
         return False
     known = {namespace: Namespace(name=namespace, labels={}), **namespaces}
-    if reach(scope, namespace, known=known, environment=Environment()) is not Reach.INSIDE:
-        return False
-    forging = (right for right in rights(rule, served=served) if right.is_workload_write or _mints_tokens(right))
-    return next(forging, None) is not None
-
-
-def _mints_tokens(right: Right) -> bool:
-    return (right.resource.resource, right.resource.subresource) == ("serviceaccounts", "token")
+    is_inside = reach(scope, namespace, known=known, environment=Environment()) is Reach.INSIDE
+    return is_inside and not rule.from_rbac and (writes_workloads(rule) or takes_identities(rule))
