@@ -20,6 +20,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.cluster.client import ApiClient
@@ -40,6 +41,7 @@ from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.serving import text
 from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.authentication import TokenAuthenticator
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
@@ -47,6 +49,10 @@ from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
 from k8s_mcp_server.serving.mcp_server import AgentServer
+from k8s_mcp_server.serving.oidc.discovery import fetch_keys
+from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
+from k8s_mcp_server.serving.oidc.keys import IssuerKeys
+from k8s_mcp_server.serving.oidc.verifier import OidcVerifier
 from k8s_mcp_server.serving.recorder import CommandRecorder
 from k8s_mcp_server.serving.runner import CommandRunner
 from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
@@ -200,7 +206,7 @@ class Application:
         ]
         app = mcp_app(
             AgentServer(tools, cluster=settings.cluster_name, version=importlib.metadata.version(DISTRIBUTION)),
-            authenticator=self.cluster.tokens,
+            authenticator=self._authenticator(),
             hosts=allowed_hosts(
                 service=settings.service_name,
                 namespace=settings.namespace,
@@ -210,6 +216,7 @@ class Application:
             origins=settings.allowed_origins,
             public_url=settings.public_url,
             audience=settings.audience,
+            issuers=[issuer.url for issuer in settings.oidc_issuers],
             max_body=settings.max_request_body,
         )
         limits = ConnectionLimits(
@@ -218,6 +225,31 @@ class Application:
             requests=2 * settings.max_connections,
         )
         return HttpServer(app, host=settings.host, port=settings.port, limits=limits)
+
+    def _authenticator(self) -> TokenAuthenticator:
+        issuers = [
+            OidcIssuer(
+                url=issuer.url,
+                audiences=issuer.audiences or (self._settings.audience,),
+                username_claim=issuer.username_claim,
+                username_prefix=issuer.username_prefix,
+                groups_claim=issuer.groups_claim,
+                groups_prefix=issuer.groups_prefix,
+                ca_file=issuer.ca_file,
+            )
+            for issuer in self._settings.oidc_issuers
+        ]
+        return TokenAuthenticator(
+            service_accounts=self.cluster.tokens,
+            issuers=[
+                OidcVerifier(
+                    issuer,
+                    keys=IssuerKeys(partial(fetch_keys, issuer), clock=time.monotonic),
+                    metrics=self._metrics,
+                )
+                for issuer in issuers
+            ],
+        )
 
     async def serve(self) -> int:
         """Run until a signal; the process's exit code."""
