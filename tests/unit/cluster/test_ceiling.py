@@ -95,6 +95,9 @@ POD_READS = ("get pods", "list pods", "watch pods")
             "",
             id="what no group serves is not needed",
         ),
+        pytest.param(
+            ["get pods/log"], rule("get create", "pods/log"), "True", "", id="nor a verb that is not answered"
+        ),
         pytest.param(["get pods"], rule("get", "pods nodes"), "True", "", id="nor what belongs to no namespace"),
         pytest.param([], rule("get", "nodes", clusterScoped=True), "False", "lacks get nodes", id="cluster-scoped"),
         pytest.param(["get nodes"], rule("get", "nodes pods", clusterScoped=True), "True", "", id="and held"),
