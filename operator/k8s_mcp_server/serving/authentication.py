@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import jwt
+
+from k8s_mcp_server.serving.oidc.discovery import fetch_keys
+from k8s_mcp_server.serving.oidc.keys import IssuerKeys
+from k8s_mcp_server.serving.oidc.verifier import OidcVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from k8s_mcp_server.policy.identity import Client
-    from k8s_mcp_server.serving.oidc.verifier import OidcVerifier
+    from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
+    from k8s_mcp_server.telemetry.metrics import Metrics
 
 
 class Authenticator(Protocol):
@@ -40,6 +47,17 @@ class TokenAuthenticator:
         """As `Authenticator.authenticate`."""
         verifier = self._issuers.get(_claimed_issuer(token)) if self._issuers else None
         return await (verifier or self._service_accounts).authenticate(token)
+
+
+def token_authenticator(
+    service_accounts: Authenticator, *, issuers: Iterable[OidcIssuer], metrics: Metrics
+) -> TokenAuthenticator:
+    """The authenticator of a replica, with the keys of each issuer fetched when its first token comes."""
+    verifiers = [
+        OidcVerifier(issuer, keys=IssuerKeys(partial(fetch_keys, issuer), clock=time.monotonic), metrics=metrics)
+        for issuer in issuers
+    ]
+    return TokenAuthenticator(service_accounts=service_accounts, issuers=verifiers)
 
 
 def _claimed_issuer(token: str) -> str:
