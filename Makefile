@@ -35,28 +35,31 @@ $(READY): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --quiet
+COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-header --quiet
+LOCKS = requirements.lock requirements-dev.lock requirements-build.lock
+WHAT_requirements.lock = pyproject.toml
+WHAT_requirements-dev.lock = pyproject.toml --group dev
+WHAT_requirements-build.lock = --group pyproject.toml:build
 
 .PHONY: lock
 lock: $(READY) ## Compile the lock files anew (make lock UPGRADE=--upgrade for newer versions)
-	@$(COMPILE) $(UPGRADE) --output-file requirements.lock
-	@$(COMPILE) $(UPGRADE) --group dev --output-file requirements-dev.lock
+	@$(foreach lock,$(LOCKS),$(COMPILE) $(UPGRADE) $(WHAT_$(lock)) --output-file $(lock);)
 
 .PHONY: lock-check
 lock-check: $(READY) ## The lock files are what pyproject.toml asks for
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; cp requirements*.lock "$$tmp"; \
-	$(COMPILE) --output-file "$$tmp/requirements.lock"; \
-	$(COMPILE) --group dev --output-file "$$tmp/requirements-dev.lock"; \
-	for lock in requirements.lock requirements-dev.lock; do \
+	$(foreach lock,$(LOCKS),$(COMPILE) $(WHAT_$(lock)) --output-file "$$tmp/$(lock)";) \
+	for lock in $(LOCKS); do \
 		diff -u $$lock "$$tmp/$$lock" || { echo "$$lock is out of date: make lock" >&2; exit 1; }; done
 
 .PHONY: lint
-lint: $(READY) ## ruff, mypy strict, import layers, YAML, workflows
+lint: $(READY) ## ruff, mypy strict, import layers, YAML, Dockerfile, workflows
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/yamllint --strict crds manifests examples .github
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/zizmor --quiet --offline .github/workflows
 
 .PHONY: format
