@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from k8s_mcp_server.policy.sensitive import (
     SENSITIVE_RESOURCES,
     SENSITIVE_VERBS,
-    VIRTUAL_GROUPS,
 )
+from k8s_mcp_server.policy.virtual import VIRTUAL_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -33,3 +33,19 @@ class CommandRefused(K8sMcpError):
         self.reason = reason
         self.message = message
         self.instead = instead
+
+
+class CommandDenied(K8sMcpError):
+    """A command line that the policy denies as a whole, before anything of it runs.
+
+    Args:
+        reason: the decision's reason, a stable CamelCase word.
+        message: who is denied what, and by which policy.
+        hint: what is nearest and allowed, and whom to ask; may be empty.
+    """
+
+    def __init__(self, reason: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.hint = hint

@@ -13,7 +13,7 @@ from k8s_mcp_server.execution.binaries import FILTERS
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
 
@@ -34,6 +34,8 @@ _FILTER_ADVICE: Final = {
 
 
 MOST_CLI_STAGES: Final = 3
+CHECKS: Final[Mapping[Tool, Callable[[Sequence[str]], None]]] = {Tool.KUBECTL: check_kubectl}
+"""For each CLI that the service knows how to run, what refuses the words after its name; other CLIs are not served."""
 
 
 def parse_command(command: str, *, cli: Tool) -> Pipeline:
@@ -54,10 +56,9 @@ def parse_command(command: str, *, cli: Tool) -> Pipeline:
     first, *later = pipeline.stages
     stages = (_first_stage(first, pipeline=pipeline, cli=cli), *(_later_stage(stage, cli=cli) for stage in later))
     _check_count(stages, cli=cli)
-    checks = _checks()
     for stage in stages:
-        if stage.program == cli and cli in checks:
-            checks[cli](stage.argv[1:])
+        if stage.program == cli:
+            CHECKS[cli](stage.argv[1:])
     return replace(pipeline, stages=stages)
 
 
@@ -70,10 +71,6 @@ def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:
             f"A pipeline may run {cli} {MOST_CLI_STAGES} times; this one runs it {count} times.",
             instead=f"Write it as several calls; one {cli} command takes several resources and names at once.",
         )
-
-
-def _checks() -> dict[Tool, Callable[[Sequence[str]], None]]:
-    return {Tool.KUBECTL: check_kubectl}
 
 
 def _first_stage(stage: Stage, *, pipeline: Pipeline, cli: Tool) -> Stage:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.policy.tools import Tool
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from k8s_mcp_server.execution.workdir import Workdir
@@ -12,14 +15,18 @@ if TYPE_CHECKING:
 GOGC: Final = "400"  # short-lived programs spend a fifth of their time collecting garbage at Go's default of 100
 _MEMORY_LIMIT_SHARE: Final = 0.7  # of the command's memory: from there on Go collects rather than fail
 _COMMON: Final = {"PATH": "/nonexistent", "LANG": "C.UTF-8", "TERM": "dumb"}
+_OWN: Final[Mapping[str, Mapping[str, str]]] = {  # what only one CLI reads
+    Tool.KUBECTL: {"KUBERC": "off", "KUBECTL_KUBERC": "false"},
+}
 
 
 def cli_environment(
-    workdir: Workdir, *, discovery_cache: Path | None, memory_bytes: int, signals_confined: bool
+    name: str, *, workdir: Workdir, discovery_cache: Path | None, memory_bytes: int, signals_confined: bool
 ) -> dict[str, str]:
     """For a bundled CLI: its home, its kubeconfig, and no preferences or plugins of anybody.
 
     Args:
+        name: of the CLI.
         workdir: the command's private folders.
         discovery_cache: a folder of what the API server serves, which the command may read only; by default it
             makes its own.
@@ -33,12 +40,11 @@ def cli_environment(
         "TMPDIR": str(workdir.temporary),
         "KUBECONFIG": str(workdir.kubeconfig),
         "KUBECACHEDIR": str(discovery_cache or workdir.home / "cache"),
-        "KUBERC": "off",
-        "KUBECTL_KUBERC": "false",
         "GOGC": GOGC,
         "GOMEMLIMIT": str(int(memory_bytes * _MEMORY_LIMIT_SHARE)),
         "GOTRACEBACK": "none",  # a crash is one line, not a page of stacks
         **interruptions,
+        **_OWN.get(name, {}),
     }
 
 

@@ -213,7 +213,8 @@ class RunningPipeline:
             )
             memory = around.limits.memory_bytes
             environment = cli_environment(
-                around.workdir,
+                plan.program.name,
+                workdir=around.workdir,
                 discovery_cache=cache,
                 memory_bytes=memory,
                 signals_confined=around.sandbox.signals_confined,

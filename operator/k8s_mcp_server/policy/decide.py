@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from k8s_mcp_server.policy import explain
+from k8s_mcp_server.policy.argocd_projects import allow_project_list, allow_visible_project
 from k8s_mcp_server.policy.audit import pass_under_audit
 from k8s_mcp_server.policy.case import Case, DecisionContext, allow, allow_cut, allow_dry_run, reference, refusal
 from k8s_mcp_server.policy.catalog import Scope
@@ -24,6 +25,7 @@ from k8s_mcp_server.policy.nearest import nearest
 from k8s_mcp_server.policy.refuse import refuse, why_inactive
 from k8s_mcp_server.policy.scopes import NamespaceLabels
 from k8s_mcp_server.policy.sensitive import is_review_about_oneself, why_never
+from k8s_mcp_server.policy.virtual import scope_of
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
@@ -118,7 +120,7 @@ def _find_scope(case: Case) -> Decision | None:
         return refusal(Reason.MALFORMED_REQUEST, explain.malformed(context.client, request))
     if not request.is_resource_request:
         return None
-    scope = context.catalog.scope_of(group=request.api_group, resource=request.resource)
+    scope = scope_of(context.catalog, group=request.api_group, resource=request.resource)
     if scope is None:
         return refusal(Reason.UNKNOWN_RESOURCE, explain.unknown_resource(context.client, request))
     case.question = Question.of(
@@ -290,7 +292,9 @@ _STEPS: tuple[Step, ...] = (
     _allow_own_review,
     _allow_path,
     _allow_namespace_list,
+    allow_project_list,
     _allow_by_rules,
     _allow_visible_namespace,
+    allow_visible_project,
     pass_under_audit,
 )

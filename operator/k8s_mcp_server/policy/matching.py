@@ -7,11 +7,11 @@ carry none. A deny takes whatever it may be about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
+from k8s_mcp_server.policy.argocd import is_collection_get, is_of_argocd
 from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.scopes import (
@@ -35,6 +35,8 @@ from k8s_mcp_server.policy.sensitive import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
@@ -92,7 +94,7 @@ class Question:
     @property
     def is_collection_read(self) -> bool:
         """Whether the answer is a list or a stream of objects, which can be cut."""
-        return self.request.verb in COLLECTION_READS
+        return self.request.verb in COLLECTION_READS or is_collection_get(self.request)
 
     @property
     def is_about_namespaces(self) -> bool:
@@ -172,7 +174,7 @@ def _rule_names(rule: Rule, question: Question) -> Fit | None:
     request, names = question.request, rule.resource_names
     if names is None:
         return Fit.WHOLE
-    if request.verb in NAMELESS_VERBS:
+    if request.verb in NAMELESS_VERBS and not is_of_argocd(request):
         return None
     if request.name and not names.matches(request.name):
         return None

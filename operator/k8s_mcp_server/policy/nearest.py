@@ -15,6 +15,7 @@ from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.explain import printable, resource
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, Operator, Reach, reach
 from k8s_mcp_server.policy.sensitive import COLLECTION_READS
+from k8s_mcp_server.policy.virtual import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ def _other_resources(rule: Rule, request: RequestInfo, case: Case) -> Iterator[R
     verb = request.verb if rule.has_verb(request.verb) else next(_other_verbs(rule, request.verb), "")
     for group in sorted(rule.groups):
         for plural in sorted(rule.resources):
-            scope = case.context.catalog.scope_of(group=group, resource=plural)
+            scope = scope_of(case.context.catalog, group=group, resource=plural)
             if verb and scope is (Scope.NAMESPACED if request.namespace else Scope.CLUSTER):
                 other = replace(request, verb=verb, api_group=group, resource=plural, subresource="", name="")
                 yield _with_name(rule, other)

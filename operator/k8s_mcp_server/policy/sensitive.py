@@ -5,10 +5,11 @@ Each table is one set of rules; the functions below only read them. ``*`` stands
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.request import RequestInfo
 
@@ -17,9 +18,6 @@ OUR_GROUP = "k8s-mcp.io"
 READING_VERBS = frozenset({"get", "list", "watch"})
 COLLECTION_READS = frozenset({"list", "watch"})
 NAMELESS_VERBS = frozenset({"create", "deletecollection"})  # resourceNames never match these, as in RBAC
-
-# Groups whose resources exist only here: no API server serves them, no wildcard reaches them.
-VIRTUAL_GROUPS = frozenset({"helm.sh", "istioctl.istio.io", "argocd.argoproj.io"})
 
 # A rule gives these only when it names verb's resource and group literally.
 

@@ -12,9 +12,9 @@ from k8s_mcp_server.policy.sensitive import (
     SENSITIVE_RESOURCES,
     SENSITIVE_RESOURCES_TO_WRITE,
     SENSITIVE_SUBRESOURCES,
-    VIRTUAL_GROUPS,
     is_sensitive,
 )
+from k8s_mcp_server.policy.virtual import VIRTUAL_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

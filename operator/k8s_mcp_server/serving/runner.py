@@ -16,7 +16,7 @@ import anyio
 
 from k8s_mcp_server.commands.dry_run import without_waiting
 from k8s_mcp_server.commands.parse import parse_command
-from k8s_mcp_server.errors import CommandRefused, Unavailable
+from k8s_mcp_server.errors import CommandDenied, CommandRefused, Unavailable
 from k8s_mcp_server.execution.result import ApiAccess
 from k8s_mcp_server.serving.admission import Admission, NotAdmittedError
 from k8s_mcp_server.serving.arguments import CommandArguments, read_arguments
@@ -65,6 +65,23 @@ class Executor(Protocol):
 
     async def run(self, pipeline: Pipeline, *, access: ApiAccess | None, stdin: bytes, limits: Limits) -> Result:
         """Run the pipeline to its end or to a limit; cancelled, it leaves nothing behind."""
+
+
+class Preparation(Protocol):
+    """What a CLI needs before its command may start."""
+
+    async def prepare(
+        self, pipeline: Pipeline, *, session: CommandSession, access: ApiAccess, limits: Limits, stdin: bytes
+    ) -> Pipeline:
+        """Look at the command, ask what must be asked under its token, and give the pipeline that is to run.
+
+        Runs within the command's place and time.
+
+        Raises:
+            CommandDenied: the policy denies the command as a whole.
+            CommandRefused: it cannot be run.
+            Unavailable: what it needs does not answer.
+        """
 
 
 class Recorder(Protocol):
@@ -116,6 +133,7 @@ class CommandRunner:
         not_ready: why no command may run in this replica now, such as a missing sandbox; empty when they may.
         cluster: its name, for results.
         clock: monotonic seconds.
+        preparations: of the CLIs whose commands need one.
         progress_seconds: seconds between two progress reports.
     """
 
@@ -130,6 +148,7 @@ class CommandRunner:
         not_ready: Callable[[], tuple[str, ...]],
         cluster: str,
         clock: Callable[[], float],
+        preparations: Mapping[Tool, Preparation] | None = None,
         progress_seconds: float = PROGRESS_SECONDS,
     ) -> None:
         self._executor = executor
@@ -140,6 +159,7 @@ class CommandRunner:
         self._not_ready = not_ready
         self._cluster = cluster
         self._clock = clock
+        self._preparations = preparations or {}
         self._progress_seconds = progress_seconds
 
     async def run(self, tool: Tool, *, client: Client, arguments: Mapping[str, Any], report: Report) -> CommandResult:
@@ -174,6 +194,8 @@ class CommandRunner:
             return self._answer(
                 command, Status.REFUSED, reason=refusal.reason, message=refusal.message, hint=refusal.instead
             )
+        except CommandDenied as denial:
+            return self._answer(command, Status.DENIED, reason=denial.reason, message=denial.message, hint=denial.hint)
         except NotAdmittedError as refusal:
             return self._answer(
                 command,
@@ -236,8 +258,12 @@ class CommandRunner:
             token=session.token,
             namespace=command.standing.default_namespace,
         )
+        began = self._clock()
         try:
-            command.result = await self._executor.run(pipeline, access=access, stdin=stdin, limits=command.limits)
+            pipeline = await self._prepare(command, pipeline, access=access, stdin=stdin)
+            left = max(1, round(command.limits.timeout_seconds - (self._clock() - began)))
+            limits = replace(command.limits, timeout_seconds=left)
+            command.result = await self._executor.run(pipeline, access=access, stdin=stdin, limits=limits)
         except OSError as error:
             raise Unavailable("its processes could not be started") from error
         finally:
@@ -250,6 +276,23 @@ class CommandRunner:
             timeout_clamped=command.timeout_clamped,
         )
         return outcome_of(command.result, run=run, requests=session)
+
+    async def _prepare(self, command: Command, pipeline: Pipeline, *, access: ApiAccess, stdin: bytes) -> Pipeline:
+        """What the CLI's preparation makes of the pipeline, within the command's time.
+
+        Raises:
+            Unavailable: the time is over.
+        """
+        preparation = self._preparations.get(command.tool)
+        if preparation is None or command.session is None:
+            return pipeline
+        try:
+            async with asyncio.timeout(command.limits.timeout_seconds):
+                return await preparation.prepare(
+                    pipeline, session=command.session, access=access, limits=command.limits, stdin=stdin
+                )
+        except TimeoutError as error:
+            raise Unavailable("its preparation took longer than its time") from error
 
     async def _keep_reporting(self, command: Command, report: Report) -> None:
         """Tell the client that its command lives, until cancelled."""
