@@ -3,7 +3,7 @@
 #
 #   CLIS   which CLIs the image has; the server offers those that it finds. --build-arg CLIS="kubectl helm"
 #
-# Where they are built already, a folder with them takes the place of the first stage: --build-context tools=FOLDER
+# Where they (and yq) are built already, a folder with them takes the place of the first stage: --build-context tools=FOLDER
 
 FROM --platform=$BUILDPLATFORM golang:1.26-trixie AS tools-build
 RUN apt-get update && apt-get install --yes --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
@@ -13,7 +13,7 @@ COPY devtools devtools
 ARG CLIS="kubectl helm istioctl argocd"
 ARG TARGETOS
 ARG TARGETARCH
-RUN GOOS=$TARGETOS GOARCH=$TARGETARCH python3 -m devtools.toolchain ensure $CLIS --out /out && ls -l /out
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH python3 -m devtools.toolchain ensure $CLIS yq --out /out && ls -l /out
 
 FROM scratch AS tools
 COPY --from=tools-build /out/ /
@@ -37,10 +37,12 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-d
     && /build/bin/pip --python /opt/k8s-mcp-server/bin/python install --no-cache-dir --no-deps --root /out /wheel/*.whl
 
 FROM debian:trixie-slim
-# What a command may pipe into; cut, grep, head, sed, sort, tail, tr, uniq and wc are in the base.
+# What a command may pipe into, beside what is in the base (grep, sed, awk, coreutils); kubectl diff uses its diff.
+# Nobody becomes another user here: no program keeps the right to.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends bsdextrautils ca-certificates jq mawk python3 \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=tools / /usr/local/bin/
 COPY --from=python /opt/k8s-mcp-server /opt/k8s-mcp-server
 COPY --from=service /out/ /

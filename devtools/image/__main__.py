@@ -29,6 +29,7 @@ def main() -> int:
     except (ImageError, ToolchainError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
+    print(image.sizes)
     print(f"{image.name}: {image.archive}")
     return 0
 

@@ -36,6 +36,7 @@ Suites: {RELEASE}-security
 Components: main
 Signed-By: {_KEYRING}
 """
+_NO_CACHES: Final = 'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n'
 _NO_DOCUMENTATION: Final = "".join(f"path-exclude /{folder}/*\n" for folder in _LEFT_OUT[:-1])
 
 
@@ -75,5 +76,6 @@ def _slim(root: Path) -> None:
     shutil.rmtree(lists)
     (lists / "partial").mkdir(parents=True)
     (root / "etc/dpkg/dpkg.cfg.d/no-documentation").write_text(_NO_DOCUMENTATION, encoding="ascii")
+    (root / "etc/apt/apt.conf.d/no-caches").write_text(_NO_CACHES, encoding="ascii")
     (root / "etc/apt/sources.list").unlink(missing_ok=True)
     (root / f"etc/apt/sources.list.d/{RELEASE}.sources").write_text(_SOURCES, encoding="ascii")

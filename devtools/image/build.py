@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from devtools.image.base import ensure_base
 from devtools.image.buildah import Buildah
+from devtools.image.parts import parts, table
 from devtools.toolchain import ensure_tools
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 CLIS: Final = ("kubectl", "helm", "istioctl", "argocd")
 """What the image has unless told otherwise; the Dockerfile's default of CLIS."""
 
+_ALWAYS: Final = ("yq",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
@@ -27,10 +30,12 @@ class Image:
     Args:
         name: with its tag, in buildah's storage.
         archive: the image as a file that container runtimes import.
+        sizes: a table of its parts.
     """
 
     name: str
     archive: Path
+    sizes: str
 
 
 def build_image(
@@ -45,10 +50,12 @@ def build_image(
     buildah = Buildah()
     ensure_base(buildah)
     with tempfile.TemporaryDirectory(prefix="k8s-mcp-clis-", dir="/var/tmp") as folder:
-        for tool, path in ensure_tools(clis).items():
+        for tool, path in ensure_tools([*clis, *_ALWAYS]).items():
             shutil.copy2(path, Path(folder) / tool)
         arguments = (f"--build-context=tools={folder}", f"--build-arg=CLIS={' '.join(clis)}")
         buildah.build(source, file=dockerfile or source / "Dockerfile", name=name, arguments=arguments)
     archive.parent.mkdir(parents=True, exist_ok=True)
     buildah.save(name, archive)
-    return Image(name=name, archive=archive)
+    with buildah.mounted(name) as root:
+        sizes = table(parts(root))
+    return Image(name=name, archive=archive, sizes=sizes)

@@ -1,6 +1,6 @@
 """What an API server serves, without one: Kubernetes' own resources as checked in, and CRDs given as files.
 
-``data/discovery.json`` is written by ``devtools/discovery_snapshot.py`` from a real API server, and a test compares it
+``data/discovery.json`` is written by ``devtools/kubernetes_snapshot.py`` from a real API server, and a test compares it
 with one. It is the server's own discovery, so that it can also be served to kubectl.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,8 +23,6 @@ from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.request import RequestInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from k8s_mcp_server.authoring.documents import Document
 
 _CRD_VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]

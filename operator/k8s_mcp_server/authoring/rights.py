@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +22,6 @@ from k8s_mcp_server.policy.sensitive import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from k8s_mcp_server.authoring.resources import ResourceName, Served
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
@@ -63,12 +62,15 @@ class Right:
 
 
 def rights(rule: Rule, *, served: Served) -> Iterator[Right]:
-    """Everything that an allowing rule gives in the places where it holds, Pod Security aside."""
+    """Everything that an allowing rule gives in the places where it holds, Pod Security and the clients' RBAC aside.
+
+    A rule by a role gives nothing: `rules_by_role` says what stands in its place.
+    """
     everywhere = replace(rule, scope=ClusterScope(), resource_names=None, allow_privileged_workloads=True)
     for name in known_names(rule, served=served):
         for verb in _verbs(rule, served.verbs(name)):
             request = name.request(verb)
-            question = Question.of(request, scope=Scope.CLUSTER, known={}, environment=_ENVIRONMENT)
+            question = Question.of(request, scope=Scope.CLUSTER, known={}, environment=_ENVIRONMENT, in_rbac=True)
             if isinstance(rule_gives(everywhere, question), Fit) and not why_never(request, _ENVIRONMENT):
                 yield Right(verb=verb, resource=name)
 

@@ -7,10 +7,13 @@ allow is said.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.authoring.clients import subject_fields
+from k8s_mcp_server.authoring.cluster_state import read_cluster_state
 from k8s_mcp_server.authoring.documents import Document
 from k8s_mcp_server.authoring.inputs import KIND, compile_document
 from k8s_mcp_server.authoring.needs import needed
@@ -34,9 +37,6 @@ from k8s_mcp_server.policy.subjects import Subject, SubjectKind
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
-
     from k8s_mcp_server.authoring.audit_lines import AuditedRequest
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
@@ -158,6 +158,7 @@ class _Suggesting:
             namespaces={name: Namespace(name=name, labels=labels) for name in self._places},
             served=self._served,
             now=now,
+            cluster=read_cluster_state(()),
         )
         for request in self._asked:
             decision = world.decide(request, client=self._client, tool=Tool(self._tools[0]))

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.output import Format
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 FILES_HELP = (
     "Policies, with the Namespaces and CRDs that say what they are about: files, folders, or - for standard input."
 )
 
+CLUSTER_HELP = (
+    "Objects of the cluster, such as Namespaces, CRDs, ClusterRoles and bindings, as `kubectl get -o yaml` prints "
+    "them: files, folders, or -; may be repeated. Policies in them do not count."
+)
+
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=FILES_HELP, show_default=False)]
 Output = Annotated[Format, typer.Option("--output", "-o", help="Print text, or values for machines.")]
+ClusterFiles = Annotated[
+    list[str] | None, typer.Option("--cluster-state", metavar="FILE", help=CLUSTER_HELP, show_default=False)
+]
 NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace.", show_default=False)]
 
 
