@@ -97,6 +97,22 @@ OLDEST := gateway test_requestinfo_audit.py test_crd.py test_controller.py test_
 oldest: $(READY) ## Gateway, policies and controller on the oldest Kubernetes release that is supported
 	@K8S_MCP_TEST_KUBERNETES=oldest $(BIN)/pytest $(addprefix tests/integration/,$(OLDEST)) -m integration
 
+.PHONY: e2e
+e2e: $(READY) ## A real node with the image, real control planes of the CLIs (about 20 minutes; as root)
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/python -m devtools.toolchain ensure --e2e
+	@$(BIN)/pytest tests/e2e -m e2e
+
+.PHONY: soak
+soak: $(READY) ## What takes many minutes on a real node, such as the kubelet's renewal of tokens
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/pytest tests/e2e -m soak
+
+.PHONY: image
+image: $(READY) ## The image, without a container engine: dist/image.tar and the sizes of its parts (as root)
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/python -m devtools.image
+
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)
 	@echo "SEED=$(SEED)"

@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     titles = config.stash.get(_TITLES, {})
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for outcome, reports in terminalreporter.stats.items():
         for report in reports:
             file = getattr(report, "nodeid", "").partition("::")[0]
