@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 READY := .venv/.ready
+SCAN := .venv-scan/.ready
 
 .PHONY: help
 help: ## List the targets
@@ -36,10 +37,11 @@ $(READY): requirements-dev.lock pyproject.toml
 	@touch $@
 
 COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-header --quiet
-LOCKS = requirements.lock requirements-dev.lock requirements-build.lock
+LOCKS = requirements.lock requirements-dev.lock requirements-build.lock requirements-scan.lock
 WHAT_requirements.lock = pyproject.toml
 WHAT_requirements-dev.lock = pyproject.toml --group dev
 WHAT_requirements-build.lock = --group pyproject.toml:build
+WHAT_requirements-scan.lock = --group pyproject.toml:scan --python-version 3.11
 
 .PHONY: lock
 lock: $(READY) ## Compile the lock files anew (make lock UPGRADE=--upgrade for newer versions)
@@ -81,10 +83,14 @@ tools: $(READY) ## Build the cluster and the CLIs from their Go modules (about 1
 	@$(BIN)/python -m devtools.toolchain ensure
 
 .PHONY: manifests-check
-manifests-check: tools ## Every kustomization builds
-	@kubectl=$$($(BIN)/python -m devtools.toolchain where kubectl); \
-	for folder in . manifests examples/demo; do \
-		"$$kubectl" kustomize "$$folder" >/dev/null && echo "kustomize $$folder: ok"; done
+manifests-check: tools $(SCAN) ## Every kustomization builds, fits Kubernetes' schemas, and is clean for the scanner
+	@$(BIN)/python -m devtools.manifests
+
+$(SCAN): requirements-scan.lock
+	@echo "scanner's environment from requirements-scan.lock (half a minute, once)"
+	@$(PYTHON) -m venv --clear .venv-scan
+	@.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-scan.lock
+	@touch $@
 
 .PHONY: integration
 integration: tools ## Integration tests: a real API server on KWOK
@@ -131,4 +137,4 @@ bench: tools ## What the service costs beside the bare CLI: a table, and JSON in
 
 .PHONY: clean
 clean: ## Remove what the targets made here (the tools' cache stays)
-	@rm -rf .venv .demo dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-scan .demo dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
