@@ -102,6 +102,10 @@ OLDEST := gateway test_requestinfo_audit.py test_crd.py test_controller.py test_
 oldest: $(READY) ## Gateway, policies and controller on the oldest Kubernetes release that is supported
 	@K8S_MCP_TEST_KUBERNETES=oldest $(BIN)/pytest $(addprefix tests/integration/,$(OLDEST)) -m integration
 
+.PHONY: sentences
+sentences: $(READY) ## Write docs/policy-tests.md: which test shows which sentence of docs/policy.md
+	@$(BIN)/python -m devtools.sentences
+
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)
 	@echo "SEED=$(SEED)"
