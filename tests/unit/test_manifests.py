@@ -82,6 +82,21 @@ def test_the_pod_meets_the_restricted_pod_security_standard(deployment: dict[str
         assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_the_settings_of_the_production_example_can_be_used_and_fit_its_ingress(tmp_path: Path) -> None:
+    folder = ROOT / "examples" / "production"
+    config_map = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
+    ingress = yaml.safe_load((folder / "ingress.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "config.yaml").write_text(config_map["data"]["config.yaml"], encoding="utf-8")
+    loaded = load_settings(tmp_path / "config.yaml")
+    (rule,) = ingress["spec"]["rules"]
+    assert loaded.allowed_hosts == (rule["host"],)
+    assert loaded.public_url == f"https://{rule['host']}{rule['http']['paths'][0]['path']}"
+    annotations = ingress["metadata"]["annotations"]
+    assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > loaded.max_timeout
+    assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == f"{loaded.max_request_body // 2**20}m"
+    assert rule["http"]["paths"][0]["backend"]["service"]["name"] == loaded.service_name
+
+
 def test_only_one_policy_for_egress_stands_by_itself() -> None:
     """The first that selects a Pod closes all else: in a component of its own it would cut the API server off."""
     components = (ROOT / "manifests" / "components").rglob("*.yaml")
