@@ -103,6 +103,10 @@ OLDEST := gateway test_requestinfo_audit.py test_crd.py test_controller.py test_
 oldest: $(READY) ## Gateway, policies and controller on the oldest Kubernetes release that is supported
 	@K8S_MCP_TEST_KUBERNETES=oldest $(BIN)/pytest $(addprefix tests/integration/,$(OLDEST)) -m integration
 
+.PHONY: sentences
+sentences: $(READY) ## Write docs/policy-tests.md: which test shows which sentence of docs/policy.md
+	@$(BIN)/python -m devtools.sentences
+
 .PHONY: e2e
 e2e: $(READY) ## A real node with the image, real control planes of the CLIs (about 20 minutes; as root)
 	@$(BIN)/python -m devtools.node check
