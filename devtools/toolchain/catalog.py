@@ -44,9 +44,11 @@ _ISTIO_STAMPS = (
 class GoTool:
     """One binary that `go build` makes.
 
-    `stamps` are linker `-X` values; `{version}`, `{major}` and `{minor}` are filled in from the go.mod.
+    `stamps` are linker `-X` values; `{version}`, `{major}` and `{minor}` are filled in from the go.mod. `tags` are
+    build tags.
     `version_args` make the binary print its version. `release` is what the project calls this commit, where its
-    releases are no module versions. `only_e2e`: neither the demo nor `make test` needs it.
+    releases are no module versions. `only_e2e`: neither the demo nor most of `make test` needs it; a test that does
+    names it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class GoTool:
     package: str
     source: str
     stamps: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     version_args: tuple[str, ...] = ("--version",)
     release: str = ""
     only_e2e: bool = False
@@ -78,7 +81,13 @@ class GoTool:
 
 def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
     """Return every known tool by name, in the order that builds them best (the shared packages first)."""
-    tools = [*_cluster(tools_dir), *_clis(tools_dir), *_oldest(tools_dir)]
+    tools = [
+        *_cluster(tools_dir),
+        *_clis(tools_dir),
+        *_node(tools_dir),
+        *_oldest(tools_dir),
+        *_checkers(tools_dir),
+    ]
     return {tool.name: tool for tool in tools}
 
 
@@ -117,8 +126,14 @@ def _cluster(tools_dir: Path) -> list[GoTool]:
 
 
 def _clis(tools_dir: Path) -> list[GoTool]:
-    """The other CLIs that the service bundles, and the control planes that they talk to."""
+    """The other CLIs that the service bundles, the control planes that they talk to, and the one filter to build."""
     return [
+        GoTool(
+            name="yq",
+            folder=tools_dir / "yq",
+            package="github.com/mikefarah/yq/v4",
+            source="github.com/mikefarah/yq/v4",
+        ),
         GoTool(
             name="helm",
             folder=tools_dir / "helm",
@@ -155,6 +170,46 @@ def _clis(tools_dir: Path) -> list[GoTool]:
     ]
 
 
+def _node(tools_dir: Path) -> list[GoTool]:
+    """What a real node runs, beside Debian's runc and CNI plugins."""
+    containerd = "github.com/containerd/containerd/v2"
+    coredns = "github.com/coredns/coredns"
+    return [
+        *(
+            GoTool(
+                name=name,
+                folder=tools_dir / "node",
+                package=f"k8s.io/kubernetes/cmd/{name}",
+                source="k8s.io/kubernetes",
+                stamps=_KUBERNETES_STAMPS,
+                only_e2e=True,
+            )
+            for name in ("kubelet", "kube-proxy")
+        ),
+        *(
+            GoTool(
+                name=name,
+                folder=tools_dir / "containerd",
+                package=f"{containerd}/cmd/{name}",
+                source=containerd,
+                stamps=(f"{containerd}/version.Version=v{{version}}",),
+                tags=("no_btrfs", "no_devmapper", "no_zfs", "no_tracing"),  # what this node has no use for
+                version_args=("-v",) if name == "containerd-shim-runc-v2" else ("--version",),
+                only_e2e=True,
+            )
+            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+        ),
+        GoTool(
+            name="coredns",
+            folder=tools_dir / "coredns",
+            package="k8s-mcp.io/tools/coredns",  # a main.go of our own that names the few plugins needed
+            source=coredns,
+            version_args=("-version",),
+            only_e2e=True,
+        ),
+    ]
+
+
 def _oldest(tools_dir: Path) -> list[GoTool]:
     """The control plane of the oldest Kubernetes release that the service supports."""
     return [
@@ -167,6 +222,21 @@ def _oldest(tools_dir: Path) -> list[GoTool]:
             only_e2e=True,
         )
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    ]
+
+
+def _checkers(tools_dir: Path) -> list[GoTool]:
+    """What checks the manifests in its own project's words."""
+    return [
+        GoTool(
+            name="promtool",
+            folder=tools_dir / "prometheus",
+            package="github.com/prometheus/prometheus/cmd/promtool",
+            source="github.com/prometheus/prometheus",
+            stamps=("github.com/prometheus/common/version.Version={version}",),
+            tags=("remove_all_sd",),  # the clients of every cloud: half of the build
+            only_e2e=True,
+        )
     ]
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS
+from k8s_mcp_server.gateway.outgoing import COMMANDS_GROUP
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.settings import Settings, load_settings
+from tests.support.monitoring import alerts, dashboard
 
 pytestmark = pytest.mark.unit
 
@@ -79,6 +82,25 @@ def test_the_pod_meets_the_restricted_pod_security_standard(deployment: dict[str
         assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_only_one_policy_for_egress_stands_by_itself() -> None:
+    """The first that selects a Pod closes all else: in a component of its own it would cut the API server off."""
+    components = (ROOT / "manifests" / "components").rglob("*.yaml")
+    bodies = [body for path in components for body in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+    closing = [body for body in bodies if "Egress" in body.get("spec", {}).get("policyTypes", ())]
+    assert [body["metadata"]["name"] for body in closing] == ["k8s-mcp-server-egress"]
+    ports = {port["port"] for rule in closing[0]["spec"]["egress"] for port in rule["ports"]}
+    assert {443, 6443, 53} <= ports
+
+
+def test_helm_s_rights_are_bound_to_nobody_until_the_administrator_says_where() -> None:
+    component = ROOT / "manifests" / "components" / "helm-rbac" / "rbac.yaml"
+    (role,) = yaml.safe_load_all(component.read_text(encoding="utf-8"))
+    assert role["kind"] == "ClusterRole"
+    verbs = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
+    assert set(verbs) == {"secrets", "serviceaccounts"}
+    assert "patch" not in verbs["secrets"]
+
+
 def test_every_file_of_the_base_is_in_its_kustomization() -> None:
     (kustomization,) = _load("kustomization.yaml")
     files = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
@@ -99,14 +121,70 @@ def test_no_role_of_the_service_holds_secrets_exec_tokens_or_another_s_identity(
         assert forbidden.isdisjoint(rule["resources"])
         assert "*" not in rule["verbs"]
         if "impersonate" in rule["verbs"]:
-            assert rule.get("resourceNames") == ["k8s-mcp-server"] or rule["resources"] == [
-                "userextras/k8s-mcp.io/client"
-            ]
+            assert (
+                rule.get("resourceNames") == ["k8s-mcp-server"]
+                or rule["resources"] == ["userextras/k8s-mcp.io/client"]
+                or COMMANDS_GROUP in rule["resourceNames"]
+            )
+
+
+def test_commands_are_told_from_the_service_s_own_requests_by_the_group_that_the_gateway_sends() -> None:
+    schemas = [body for body in _load("flow-control.yaml") if body["kind"] == "FlowSchema"]
+    schemas.sort(key=lambda body: int(body["spec"]["matchingPrecedence"]))
+    subjects = [body["spec"]["rules"][0]["subjects"] for body in schemas]
+    own = {"name": "k8s-mcp-server", "namespace": "k8s-mcp-system"}
+    assert subjects == [
+        [{"kind": "Group", "group": {"name": COMMANDS_GROUP}}],
+        [{"kind": "ServiceAccount", "serviceAccount": own}],
+    ]
+    levels = {body["metadata"]["name"] for body in _load("flow-control.yaml") if body not in schemas}
+    assert {body["spec"]["priorityLevelConfiguration"]["name"] for body in schemas} == levels
+    (groups,) = (permission.resource_names for permission in REQUIRED_PERMISSIONS if permission.resource == "groups")
+    assert COMMANDS_GROUP in groups
 
 
 def test_the_version_of_the_image_is_that_of_the_package() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     version = re.search(r'^version = "(.+)"', project, re.MULTILINE)
-    (kustomization,) = yaml.safe_load_all((ROOT / "manifests" / "kustomization.yaml").read_text(encoding="utf-8"))
     assert version
-    assert kustomization["images"][0]["newTag"] == version[1]
+    for folder in ("manifests", "manifests/preflight"):
+        kustomization = yaml.safe_load((ROOT / folder / "kustomization.yaml").read_text(encoding="utf-8"))
+        assert kustomization["images"][0]["newTag"] == version[1]
+
+
+def test_the_operating_guide_explains_every_alert_with_its_severity() -> None:
+    guide = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    explained = dict(re.findall(r"^\| `(K8sMcp\w+)` \| (\w+) \|", guide, re.MULTILINE))
+    assert explained == {alert["alert"]: alert["labels"]["severity"] for alert in alerts()}
+
+
+def test_panels_of_the_dashboard_have_their_own_ids_and_places() -> None:
+    panels = dashboard()["panels"]
+    places = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_the_scraper_selects_the_deployment_s_pods_and_their_health_port(deployment: dict[str, Any]) -> None:
+    component = ROOT / "manifests" / "components" / "monitoring" / "pod-monitor.yaml"
+    spec = yaml.safe_load(component.read_text(encoding="utf-8"))["spec"]
+    template = deployment["spec"]["template"]
+    assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (endpoint,) = spec["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+
+
+def test_no_role_of_ours_is_aggregated_to_the_usual_roles() -> None:
+    """Else every namespace's admin could write policies, which hand out the Pod's rights."""
+    files = [*ROOT.glob("manifests/**/*.yaml"), *ROOT.glob("crds/*.yaml")]
+    documents = [item for file in files for item in yaml.safe_load_all(file.read_text("utf-8")) if item]
+    roles = [item for item in documents if item.get("kind") == "ClusterRole"]
+    assert roles
+    labels = [label for role in roles for label in role["metadata"].get("labels", {})]
+    assert [label for label in labels if label.startswith("rbac.authorization.k8s.io/aggregate-to-")] == []

@@ -12,7 +12,7 @@ import pytest
 from devtools.cluster import ExistingCluster
 from devtools.demo.teams import AGENTS_NAMESPACE, AUDIENCE
 from devtools.installed import InstalledService, install, install_crd, uninstall
-from devtools.toolchain import ensure_tools
+from devtools.toolchain import ensure_tools, link_tools
 from tests.support.agent import Agent
 from tests.support.recording import ObjectRecorder
 
@@ -60,7 +60,7 @@ def installed(
     settings = {"data": {"config.yaml": "audit_requests: All\ncommands_per_minute: 100000\nconcurrent_commands: 16\n"}}
     patch = ("--type=merge", f"--patch={json.dumps(settings)}")
     cluster.kubectl("patch", "configmap", "k8s-mcp-server", "--namespace=k8s-mcp-system", *patch)
-    tools = ensure_tools(["kubectl"])["kubectl"].parent
+    tools = link_tools(tmp_path_factory.mktemp("tools") / "bin", ["kubectl", "yq"])
     with InstalledService(cluster, tools=tools, folder=tmp_path_factory.mktemp("service")) as service:
         replicas.append(service)
         yield service
