@@ -1,4 +1,4 @@
-"""What an attacker tries, row by row of the threat model, against the real API server through MCP.
+"""What an attacker tries, attack by attack of docs/threat-model.md, against the real API server through MCP.
 
 The service's ServiceAccount is cluster-admin here: nothing but the policies stands between an agent and the cluster,
 so what they wrongly allowed would happen.
@@ -114,7 +114,7 @@ class Running:
         with self._log.open("rb") as log:
             log.seek(self._offset)
             lines = [line for line in log if self._agent.account.encode() in line]
-        events = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        events = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"\n")]
         ours = [event for event in events if self._is_ours(event)]
         return (verb, subresource) in {
             (event["verb"], event.get("objectRef", {}).get("subresource", "")) for event in ours
@@ -125,7 +125,7 @@ class Running:
         return str(client).endswith(f":{self._agent.account}")
 
 
-class TestRow1:
+class TestWorkloads:
     """Workloads as a way to the node, and to other ServiceAccounts."""
 
     RIGHTS = (
@@ -208,7 +208,7 @@ class TestRow1:
         eventually(warned, "the policy's status did not warn")
 
 
-class TestRow2:
+class TestIdentities:
     """Another client's identity."""
 
     def test_no_spelling_gets_a_token_for_our_audience_and_another_audience_does(
@@ -238,7 +238,7 @@ class TestRow2:
         assert agent.http_status() == HTTPStatus.OK
 
 
-class TestRow3:
+class TestNamespaceLabels:
     """The namespace's own labels."""
 
     @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def marked(cluster: TestCluster) -> Iterator[str]:
         cluster.kubectl("delete", "namespace", *made)
 
 
-class TestRow4:
+class TestProtectedNamespaces:
     """Protected namespaces, and the service's own."""
 
     @pytest.fixture
@@ -366,7 +366,7 @@ def _exists(cluster: TestCluster, *words: str) -> bool:
     return cluster.kubectl("get", *words, check=False).returncode == 0
 
 
-class TestRow5:
+class TestModes:
     """Audit and DryRun as a way in."""
 
     def test_a_policy_of_another_mode_ends_what_audit_lets_pass(
@@ -413,7 +413,7 @@ class TestRow5:
             assert _exists(cluster, "configmap", "kept", "-n", namespace), command
 
 
-class TestRow6:
+class TestDenies:
     """The policy that holds the deny."""
 
     BROKEN: ClassVar[dict[str, Any]] = {
@@ -481,7 +481,7 @@ class TestRow6:
             cluster.kubectl("delete", "mcpap", name)
 
 
-class TestRow8:
+class TestNewNamespaces:
     """A namespace created or relabelled a moment ago."""
 
     SECURE: ClassVar[dict[str, str]] = {"acme.example/secure": "yes"}
@@ -536,7 +536,7 @@ class TestRow8:
         )
 
 
-class TestRow10:
+class TestEscalation:
     """The pod's rights, for good."""
 
     GROUPS = (
@@ -631,7 +631,7 @@ class TestRow10:
         assert cluster.kubectl("get", "crd", "-o", "name").stdout == before
 
 
-class TestRow11:
+class TestPolicyWriting:
     """Writing policies."""
 
     @pytest.mark.parametrize(
@@ -673,7 +673,7 @@ class TestRow11:
         assert "ValidatingAdmissionPolicy" in refused.stderr
 
 
-class TestRow24:
+class TestRevocation:
     """What was revoked."""
 
     READ: ClassVar[dict[str, Any]] = rule("get list watch", "configmaps")
