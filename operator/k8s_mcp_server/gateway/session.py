@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from k8s_mcp_server.gateway.helm.unfinished import Unfinished
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class CommandSession:
         policies: names of the policies whose rules decided, in order of first use.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
+        unfinished: operations on releases that helm has begun and not ended.
     """
 
     command_id: str
@@ -74,6 +76,7 @@ class CommandSession:
     policies: dict[str, None] = field(default_factory=dict)
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
+    unfinished: Unfinished = field(default_factory=Unfinished, repr=False)
 
     @property
     def filtered(self) -> bool:
