@@ -16,7 +16,6 @@ import signal
 import socket
 import sys
 import time
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,7 +127,7 @@ class Application:
                 discovery=self.cluster.discovery,
                 access=self.cluster.access,
                 environment=environment,
-                clock=_now,
+                clock=self.cluster.now,
             ),
             metrics=self._metrics,
             audit=audit,
@@ -177,7 +176,7 @@ class Application:
             environment=environment,
             defaults=_limits(settings),
             max_timeout=settings.max_timeout,
-            now=_now,
+            now=self.cluster.now,
         )
         runner = CommandRunner(
             executor=self.executor,
@@ -313,10 +312,6 @@ def _limits(settings: Settings) -> Limits:
         concurrent_commands=settings.concurrent_commands,
         commands_per_minute=settings.commands_per_minute,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _on_signals(stop: asyncio.Future[signal.Signals]) -> None:
