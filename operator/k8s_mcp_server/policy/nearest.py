@@ -72,17 +72,17 @@ def _candidates(case: Case) -> Iterator[RequestInfo]:
         if rule.has_verb(request.verb):
             yield from _elsewhere(rule, request, case)
     for rule in about:
-        if _is_here(rule.scope, case):
+        if is_here(rule.scope, case):
             yield from (_with_name(rule, replace(request, verb=verb)) for verb in _other_verbs(rule, request.verb))
     for rule in about:
         for verb in islice(_other_verbs(rule, request.verb), 1):
             yield from _elsewhere(rule, replace(request, verb=verb), case)
     for rule in rules:
-        if _is_here(rule.scope, case):
+        if is_here(rule.scope, case):
             yield from islice(_other_resources(rule, request, case), 1)
 
 
-def _is_here(scope: RuleScope, case: Case) -> bool:
+def is_here(scope: RuleScope, case: Case) -> bool:
     """Whether the scope reaches the place of the request."""
     namespace, snapshot = case.request.namespace, case.context.snapshot
     if not isinstance(scope, NamespaceNames | NamespaceLabels) or not namespace:
@@ -109,11 +109,11 @@ def _elsewhere(rule: Rule, request: RequestInfo, case: Case) -> Iterator[Request
     if isinstance(rule.scope, ClusterScope):
         yield _with_name(rule, request)
     elif isinstance(rule.scope, NamespaceNames | NamespaceLabels):
-        for namespace in islice(_namespaces(rule.scope, case), _MAX_PLACES):
+        for namespace in islice(namespaces_of(rule.scope, case), _MAX_PLACES):
             yield _with_name(rule, replace(request, namespace=namespace, name=""))
 
 
-def _namespaces(scope: NamespaceScope, case: Case) -> Iterator[str]:
+def namespaces_of(scope: NamespaceScope, case: Case) -> Iterator[str]:
     """Some namespaces that the scope reaches, found without going through all."""
     snapshot, environment = case.context.snapshot, case.context.environment
     if isinstance(scope, NamespaceNames):
