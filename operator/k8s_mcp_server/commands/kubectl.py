@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _IDENTITY: Final = "The service connects as itself for you, so who asks and where cannot be chosen"
 _LOCAL: Final = "Files of kubectl's own have no place here"
-_FIXED_FLAGS: Final = {
+FIXED_FLAGS: Final = {
     **dict.fromkeys(
         (
             "as",
@@ -114,6 +114,16 @@ def check_kubectl(words: Sequence[str], files: Collection[str] = ()) -> None:
         check_files(read, files=files)
 
 
+def why_unavailable(subcommand: str) -> str:
+    """What a subcommand would do that cannot be done here, such as ``opens an editor``; empty for one that runs."""
+    verb, _, sub = subcommand.partition(" ")
+    if (verb, sub) in _EDITORS:
+        return _UNAVAILABLE["edit"][0]
+    if verb == "config" and sub not in _CONFIG_READS:
+        return "changes a kubeconfig, and each command has its own"
+    return _UNAVAILABLE[verb][0] if verb in _UNAVAILABLE else ""
+
+
 def kubectl_helper(words: Sequence[str]) -> str:
     """The one other program that the command starts: ``kubectl diff`` leaves the comparing to ``diff``."""
     return _DIFF if read_kubectl_words(words).verb == "diff" else ""
@@ -122,7 +132,7 @@ def kubectl_helper(words: Sequence[str]) -> str:
 def _check_fixed_flags(read: KubectlWords, words: Sequence[str]) -> None:
     own = _OWN_FLAGS.get(read.verb, frozenset())
     for flag in read.flags:
-        cause = _FIXED_FLAGS.get(flag.name)
+        cause = FIXED_FLAGS.get(flag.name)
         if cause is None or flag.name in own or (len(flag.name) == 1) is not flag.is_short:
             continue
         raise CommandRefused(

@@ -83,7 +83,7 @@ def read_arguments(arguments: Mapping[str, Any], *, tool: Tool) -> CommandArgume
         )
     return CommandArguments(
         command=_command(arguments.get("command"), tool=tool),
-        stdin=_stdin(arguments.get("stdin")),
+        stdin=read_stdin(arguments.get("stdin")),
         files=read_files(arguments.get("files")),
         timeout=_timeout(arguments.get("timeout")),
     )
@@ -99,7 +99,8 @@ def _command(value: object, *, tool: Tool) -> str:
     return value
 
 
-def _stdin(value: object) -> bytes:
+def read_stdin(value: object) -> bytes:
+    """The ``stdin`` argument. Raises CommandRefused."""
     if value is None:
         return b""
     if not isinstance(value, str):
