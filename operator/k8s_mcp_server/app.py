@@ -46,6 +46,7 @@ from k8s_mcp_server.serving.http_server import HttpServer
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
 from k8s_mcp_server.serving.mcp_server import AgentServer
 from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
+from k8s_mcp_server.serving.prompts import Prompts
 from k8s_mcp_server.serving.recorder import CommandRecorder
 from k8s_mcp_server.serving.runner import CommandRunner
 from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
@@ -205,7 +206,13 @@ class Application:
             CheckAccessTool(grants=grants, checker=self._checker, cluster=settings.cluster_name),
         ]
         app = mcp_app(
-            AgentServer(tools, cluster=settings.cluster_name, version=importlib.metadata.version(DISTRIBUTION)),
+            AgentServer(
+                tools,
+                prompts=Prompts(grants=grants, served=self._served),
+                grants=grants,
+                cluster=settings.cluster_name,
+                version=importlib.metadata.version(DISTRIBUTION),
+            ),
             authenticator=token_authenticator(
                 self.cluster.tokens, issuers=_oidc_issuers(settings), metrics=self._metrics
             ),

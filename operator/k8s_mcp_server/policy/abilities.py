@@ -70,3 +70,23 @@ def _of_rule(rule: Rule, right: Right, context: DecisionContext) -> Iterator[str
     for namespace in namespaces:
         if allows(with_name(rule, replace(asked, namespace=namespace, name="example")), context=context):
             yield namespace or CLUSTER
+
+
+def visible_namespaces(context: DecisionContext) -> tuple[str, ...]:
+    """The namespaces that the client's rules reach now, sorted."""
+    case = Case.of(RequestInfo(is_resource_request=False, path="", verb="get"), context)
+    return reached_namespaces([rule for _, rule in case.rules()], context)
+
+
+def named_kinds(context: DecisionContext) -> tuple[str, ...]:
+    """The resources that the client's rules are about, of those that are served, as kubectl spells them; sorted."""
+    case = Case.of(RequestInfo(is_resource_request=False, path="", verb="get"), context)
+    rules = [rule for _, rule in case.rules()]
+    found = set()
+    for served in context.catalog:
+        request = RequestInfo(
+            is_resource_request=True, path="", verb="list", api_group=served.group, resource=served.resource
+        )
+        if any(rule.has_resource(request) for rule in rules):
+            found.add(f"{served.resource}.{served.group}" if served.group else served.resource)
+    return tuple(sorted(found))

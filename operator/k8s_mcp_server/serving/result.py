@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,11 +81,6 @@ class CommandResult(BaseModel):
     """which fields come from the cluster, and how to read them"""
     retry_after_seconds: Annotated[float | None, Field(ge=0)] = None
     """when to try again"""
-
-
-def output_schema() -> dict[str, Any]:
-    """The JSON schema of `structured_content`."""
-    return CommandResult.model_json_schema(mode="serialization") | {"required": ["status", "command_id", "cluster"]}
 
 
 def tool_result(result: CommandResult) -> CallToolResult:

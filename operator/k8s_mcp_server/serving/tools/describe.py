@@ -48,7 +48,13 @@ class DescribeTool:
         self._description = ToolDescription(
             name=f"describe_{tool.value}",
             description=f"{tool.value} help, marked with what you may do.",
-            input_schema={"type": "object", "properties": {"command": {"type": "string"}}},
+            input_schema={
+                "type": "object",
+                "properties": {
+                    "command": {"type": "string", "description": f"such as {_EXAMPLES[tool]!r}; left out: an overview"}
+                },
+                "additionalProperties": False,
+            },
             annotations=ToolAnnotations(read_only_hint=True),
         )
 
