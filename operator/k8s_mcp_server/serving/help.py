@@ -74,7 +74,9 @@ class HelpReader:
         async with self._one_at_a_time:
             if key not in self._texts:
                 pipeline = Pipeline(stages=(Stage(argv=(*key, "--help")),))
-                result = await self._executor.run(pipeline, access=None, stdin=b"", files={}, limits=_LIMITS)
+                result = await self._executor.run(
+                    pipeline, access=None, stdin=b"", files={}, limits=_LIMITS, ended=asyncio.Event()
+                )
                 if result.exit_code != 0:
                     raise Unavailable(f"the help of {' '.join(key)} could not be read")
                 self._texts[key] = result.stdout.decode(errors="replace")
