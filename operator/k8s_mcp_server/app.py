@@ -19,6 +19,8 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from k8s_mcp_server.authoring.explaining.run import ForgivingAuthorizer
+from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.cluster import Cluster
 from k8s_mcp_server.cluster.connection import ApiServer
@@ -33,22 +35,29 @@ from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.serving.admission import Admission
 from k8s_mcp_server.serving.authentication import token_authenticator
+from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
+from k8s_mcp_server.serving.help import HelpReader
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
 from k8s_mcp_server.serving.mcp_server import AgentServer
 from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
+from k8s_mcp_server.serving.prompts import Prompts
 from k8s_mcp_server.serving.recorder import CommandRecorder
 from k8s_mcp_server.serving.runner import CommandRunner
 from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
+from k8s_mcp_server.serving.tools.describe import DescribeTool
 from k8s_mcp_server.serving.tools.execute import ExecuteTool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
 from k8s_mcp_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from k8s_mcp_server.execution.binaries import Binaries
     from k8s_mcp_server.serving.tools.base import AgentTool
     from k8s_mcp_server.settings import Settings
@@ -188,12 +197,21 @@ class Application:
             cluster=settings.cluster_name,
             clock=time.monotonic,
         )
+        self._checker = self._access_checker(grants, environment)
+        reader = HelpReader(self.executor)
         tools: list[AgentTool] = [
             *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in self._served),
-            CheckAccessTool(grants=grants, cluster=settings.cluster_name),
+            *(DescribeTool(tool, reader=reader, grants=grants) for tool in self._served),
+            CheckAccessTool(grants=grants, checker=self._checker, cluster=settings.cluster_name),
         ]
         app = mcp_app(
-            AgentServer(tools, cluster=settings.cluster_name, version=importlib.metadata.version(DISTRIBUTION)),
+            AgentServer(
+                tools,
+                prompts=Prompts(grants=grants, served=self._served),
+                grants=grants,
+                cluster=settings.cluster_name,
+                version=importlib.metadata.version(DISTRIBUTION),
+            ),
             authenticator=token_authenticator(
                 self.cluster.tokens, issuers=_oidc_issuers(settings), metrics=self._metrics
             ),
@@ -215,6 +233,24 @@ class Application:
             requests=2 * settings.max_connections,
         )
         return HttpServer(app, host=settings.host, port=settings.port, limits=limits)
+
+    def _access_checker(self, grants: Grants, environment: Environment) -> AccessChecker:
+        def authorizer(kind: type[Authorizer]) -> Authorizer:
+            return kind(
+                store=self.cluster.store,
+                discovery=self.cluster.discovery,
+                access=self.cluster.access,
+                environment=environment,
+                clock=_now,
+            )
+
+        return AccessChecker(
+            grants=grants,
+            authorizer=authorizer(Authorizer),
+            forgiving=authorizer(ForgivingAuthorizer),
+            executor=lambda: self.executor if isinstance(self.executor, Executor) else None,
+            admission=self._admission,
+        )
 
     async def serve(self) -> int:
         """Run until a signal; the process's exit code."""
@@ -257,12 +293,17 @@ class Application:
         if not isinstance(self.executor, Executor):
             return
         executor = self.executor
+
+        def published(folder: Path, documents: Mapping[str, Any]) -> None:
+            executor.discovery_cache = folder
+            self._checker.served = Served(documents)
+
         cache = KubectlCache(
             lambda: ApiClient.connect(self._api_server),
             discovery=self.cluster.discovery,
             parent=self._settings.runtime_dir,
             port=self.gateway.port,
-            published=lambda folder: setattr(executor, "discovery_cache", folder),
+            published=published,
             clock=time.monotonic,
         )
         await cache.run()

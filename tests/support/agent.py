@@ -78,6 +78,21 @@ class Agent:
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json, text/event-stream"}
         return httpx2.post(self.url, json=body, headers=headers, timeout=_CALL_SECONDS).status_code
 
+    def prompt(self, name: str, **arguments: str) -> str:
+        """The text of a prompt."""
+        return asyncio.run(self._prompt(name, arguments))
+
+    async def _prompt(self, name: str, arguments: dict[str, str]) -> str:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with (
+            asyncio.timeout(_CALL_SECONDS),
+            httpx2.AsyncClient(headers=headers, timeout=_CALL_SECONDS) as http,
+            Client(streamable_http_client(self.url, http_client=http)) as client,
+        ):
+            content = (await client.get_prompt(name, arguments)).messages[0].content
+        assert content.type == "text"
+        return content.text
+
     def call(self, tool: str, arguments: dict[str, Any]) -> Answer:
         """Call any tool over a new connection."""
         return asyncio.run(self._call(tool, arguments))

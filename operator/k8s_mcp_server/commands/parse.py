@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.helm.check import check_helm
 from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
+from k8s_mcp_server.commands.rewrite import without_xargs
 from k8s_mcp_server.commands.tokenizer import tokenize
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.binaries import FILTERS
@@ -27,7 +28,6 @@ _FILTER_ADVICE: Final = {
     "fgrep": "Write: grep -F",
     "gawk": "Write: awk",
     "mawk": "Write: awk",
-    "xargs": "Read the list first, then write the names into a second call; kubectl takes several names at once.",
     "base64": "Use jq's @base64d, such as jq -r '.data.key | @base64d'.",
     "tac": "Write: sed '1!G;h;$!d'",
 }
@@ -59,7 +59,11 @@ def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pi
     """
     pipeline = tokenize(command)
     first, *later = pipeline.stages
-    stages = (_first_stage(first, pipeline=pipeline, cli=cli), *(_later_stage(stage, cli=cli) for stage in later))
+    stages: tuple[Stage, ...] = (_first_stage(first, pipeline=pipeline, cli=cli),)
+    for stage in later:
+        if stage.program == "xargs":
+            raise without_xargs(stages, stage)
+        stages = (*stages, _later_stage(stage, cli=cli))
     _check_count(stages, cli=cli)
     for stage in stages:
         if stage.program == cli and (check := CHECKS.get(cli)) is not None:

@@ -72,17 +72,17 @@ def _candidates(case: Case) -> Iterator[RequestInfo]:
         if rule.has_verb(request.verb):
             yield from _elsewhere(rule, request, case)
     for rule in about:
-        if _is_here(rule.scope, case):
-            yield from (_with_name(rule, replace(request, verb=verb)) for verb in _other_verbs(rule, request.verb))
+        if is_here(rule.scope, case):
+            yield from (with_name(rule, replace(request, verb=verb)) for verb in _other_verbs(rule, request.verb))
     for rule in about:
         for verb in islice(_other_verbs(rule, request.verb), 1):
             yield from _elsewhere(rule, replace(request, verb=verb), case)
     for rule in rules:
-        if _is_here(rule.scope, case):
+        if is_here(rule.scope, case):
             yield from islice(_other_resources(rule, request, case), 1)
 
 
-def _is_here(scope: RuleScope, case: Case) -> bool:
+def is_here(scope: RuleScope, case: Case) -> bool:
     """Whether the scope reaches the place of the request."""
     namespace, snapshot = case.request.namespace, case.context.snapshot
     if not isinstance(scope, NamespaceNames | NamespaceLabels) or not namespace:
@@ -102,18 +102,18 @@ def _other_resources(rule: Rule, request: RequestInfo, case: Case) -> Iterator[R
             scope = scope_of(case.context.catalog, group=group, resource=plural)
             if verb and scope is (Scope.NAMESPACED if request.namespace else Scope.CLUSTER):
                 other = replace(request, verb=verb, api_group=group, resource=plural, subresource="", name="")
-                yield _with_name(rule, other)
+                yield with_name(rule, other)
 
 
 def _elsewhere(rule: Rule, request: RequestInfo, case: Case) -> Iterator[RequestInfo]:
     if isinstance(rule.scope, ClusterScope):
-        yield _with_name(rule, request)
+        yield with_name(rule, request)
     elif isinstance(rule.scope, NamespaceNames | NamespaceLabels):
-        for namespace in islice(_namespaces(rule.scope, case), _MAX_PLACES):
-            yield _with_name(rule, replace(request, namespace=namespace, name=""))
+        for namespace in islice(namespaces_of(rule.scope, case), _MAX_PLACES):
+            yield with_name(rule, replace(request, namespace=namespace, name=""))
 
 
-def _namespaces(scope: NamespaceScope, case: Case) -> Iterator[str]:
+def namespaces_of(scope: NamespaceScope, case: Case) -> Iterator[str]:
     """Some namespaces that the scope reaches, found without going through all."""
     snapshot, environment = case.context.snapshot, case.context.environment
     if isinstance(scope, NamespaceNames):
@@ -142,7 +142,7 @@ def _labelled(scope: NamespaceLabels, snapshot: Snapshot) -> Iterator[str]:
     yield from snapshot.namespace_names
 
 
-def _with_name(rule: Rule, request: RequestInfo) -> RequestInfo:
+def with_name(rule: Rule, request: RequestInfo) -> RequestInfo:
     """The request with a name that the rule gives, or without one where the rule does not ask for it."""
     names = rule.resource_names
     if names is None:
