@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,8 @@ from k8s_mcp_server.policy.sensitive import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from k8s_mcp_server.authoring.resources import ResourceName, Served
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +17,9 @@ from k8s_mcp_server.authoring.output import Format, bad, counted, emit, good
 from k8s_mcp_server.authoring.testfile import is_test_file, read_test_file
 from k8s_mcp_server.authoring.testing import Outcome, run_test_file
 from k8s_mcp_server.policy.compile import InvalidPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def check_command(
