@@ -8,6 +8,7 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.gateway.argocd.exchange import AUTHENTICATION_HEADER, ArgoCDExchange
 from k8s_mcp_server.gateway.exchange import Exchange, Services
 from k8s_mcp_server.gateway.forwarding import Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
@@ -19,14 +20,17 @@ from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.gateway.status import Refusal
 from k8s_mcp_server.gateway.tls import LOOPBACK, server_context
 from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k8s_mcp_server.cluster.connection import ApiServer
+    from k8s_mcp_server.gateway.argocd.instance import ArgoCD
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
     from k8s_mcp_server.gateway.stream import ByteStream
-    from k8s_mcp_server.policy.tools import Tool
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 MOST_CONNECTIONS: Final = 1024
@@ -42,6 +46,7 @@ class Gateway:
         metrics: counts decisions and forwarded requests.
         audit: gets a record of each request.
         service_account: our own username (``system:serviceaccount:<namespace>:<name>``), which requests act as.
+        argocd: instances of Argo CD, by name, the first being meant where a command names none.
         front_limits: of the commands' connections.
         upstream_limits: of the API server's.
     """
@@ -54,6 +59,7 @@ class Gateway:
         metrics: Metrics,
         audit: AuditLog,
         service_account: str,
+        argocd: Mapping[str, ArgoCD] | None = None,
         front_limits: FrontLimits | None = None,
         upstream_limits: UpstreamLimits | None = None,
     ) -> None:
@@ -69,6 +75,7 @@ class Gateway:
             audit=audit,
             service_account=service_account,
         )
+        self._argocd: Mapping[str, ArgoCD] = argocd or {}
         self._limits = front_limits or FrontLimits()
         self._connections: set[FrontConnection] = set()
         self._newest: deque[FrontConnection] = deque()  # among them all that have not shown a token yet
@@ -111,6 +118,8 @@ class Gateway:
         for connection in tuple(self._connections):
             await connection.end()
         self._pool.close()
+        for instance in self._argocd.values():
+            instance.close()
         if self._server is not None:
             await self._server.wait_closed()
             self._server = None
@@ -135,7 +144,13 @@ class Gateway:
 
     async def handle(self, head: RequestHead, body: ByteStream, connection: FrontConnection) -> None:
         """Serve one request."""
-        await Exchange(self._services, connection=connection, head=head, body=body).serve()
+        session = self._sessions.find(head.headers.get(AUTHENTICATION_HEADER) or head.bearer_token)
+        if session is not None and session.tool is Tool.ARGOCD:
+            await ArgoCDExchange(
+                self._services, instances=self._argocd, connection=connection, head=head, body=body
+            ).serve()
+        else:
+            await Exchange(self._services, connection=connection, head=head, body=body).serve()
 
     async def refuse(self, error: HeadRefused, connection: FrontConnection) -> None:
         """Answer what is no request with a 4xx, and record it."""

@@ -49,6 +49,7 @@ class CommandSession:
         denials: what was said about the first twenty denials, each once, in order.
         denial_reasons: why requests were denied.
         policies: names of the policies whose rules decided, in order of first use.
+        argocd: the instance of Argo CD that the command means; empty for the first.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
     """
@@ -67,6 +68,7 @@ class CommandSession:
     denials: list[str] = field(default_factory=list)
     denial_reasons: set[Reason] = field(default_factory=set)
     policies: dict[str, None] = field(default_factory=dict)
+    argocd: str = ""
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
 

@@ -1,7 +1,7 @@
 """gRPC-web framing: messages and trailers in an HTTP/1.1 body.
 
-Source: github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md, and what argocd's own client reads and writes
-(pkg/apiclient/grpcproxy.go of argo-cd v3): one uncompressed message in a request, messages and one trailer in an answer.
+Source: PROTOCOL-WEB.md in github.com/grpc/grpc/doc, and what argocd itself reads and writes
+(pkg/apiclient/grpcproxy.go of argo-cd v3): one uncompressed message in a request, messages and a trailer in an answer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
-HTTP_STATUS: Final = {
+_HTTP_STATUS: Final = {
     Code.OK: 200,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
@@ -47,7 +47,11 @@ HTTP_STATUS: Final = {
     Code.UNAVAILABLE: 503,
     Code.UNAUTHENTICATED: 401,
 }
-"""The same in the terms of HTTP, for records (runtime/errors.go of grpc-gateway)."""
+
+
+def http_status(code: int) -> int:
+    """A status in the terms of HTTP, for records (runtime/errors.go of grpc-gateway)."""
+    return next((status for known, status in _HTTP_STATUS.items() if known == code), 500)
 
 
 def frame(message: bytes) -> bytes:
@@ -57,8 +61,12 @@ def frame(message: bytes) -> bytes:
 
 def trailer(code: Code) -> bytes:
     """The end of an answer."""
-    text = f"grpc-status: {int(code)}\r\n".encode()
-    return _HEADER.pack(_TRAILER, len(text)) + text
+    return framed_trailer(f"grpc-status: {int(code)}\r\n".encode())
+
+
+def framed_trailer(content: bytes) -> bytes:
+    """The content of a trailer as it stands in a body."""
+    return _HEADER.pack(_TRAILER, len(content)) + content
 
 
 def only_message(body: bytes) -> bytes:
