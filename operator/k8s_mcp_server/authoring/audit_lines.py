@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from k8s_mcp_server.authoring.documents import STDIN
 from k8s_mcp_server.authoring.errors import UnusableInput
@@ -15,9 +16,6 @@ from k8s_mcp_server.policy.decision import Reason, Verdict
 from k8s_mcp_server.policy.identity import Authenticator, Client
 from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.tools import Tool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

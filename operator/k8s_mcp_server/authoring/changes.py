@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +14,6 @@ from k8s_mcp_server.authoring.rules import ordered_verbs
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from k8s_mcp_server.policy.subjects import Subject
 
 _MOST_NAMED: Final = 5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +23,6 @@ from k8s_mcp_server.policy.compile import API_VERSION, CompiledPolicy, InvalidPo
 from k8s_mcp_server.policy.model import SpecModel
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from k8s_mcp_server.authoring.documents import Document, FieldPath
     from k8s_mcp_server.authoring.resources import Served
 

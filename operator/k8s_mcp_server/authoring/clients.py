@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.policy.identity import Authenticator, Client
 from k8s_mcp_server.policy.subjects import Subject, SubjectKind
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _ACCOUNT_FORMS: Final = (SERVICE_ACCOUNT, "serviceaccount:", "sa:")

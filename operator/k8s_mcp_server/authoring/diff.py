@@ -7,6 +7,7 @@ on nothing else of theirs, so only those whose own policies differ, or whose nam
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,6 @@ from k8s_mcp_server.policy.compile import CompiledPolicy, Policy
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from k8s_mcp_server.authoring.inputs import Inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +16,6 @@ from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Namesp
 from k8s_mcp_server.policy.sensitive import COLLECTION_READS, NAMELESS_VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from k8s_mcp_server.authoring.places import Place
     from k8s_mcp_server.authoring.world import World
     from k8s_mcp_server.policy.compile import Policy

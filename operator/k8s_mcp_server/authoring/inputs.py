@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from typing import Any, Final
 
 from k8s_mcp_server.authoring.documents import Document, read_documents
 from k8s_mcp_server.authoring.errors import UnusableInput
@@ -12,9 +13,6 @@ from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.policy.compile import API_VERSION, Policy, read_policy
 from k8s_mcp_server.policy.sensitive import OUR_GROUP
 from k8s_mcp_server.policy.snapshot import Namespace
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 KIND: Final = "McpAccessPolicy"
 

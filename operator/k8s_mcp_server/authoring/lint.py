@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +16,6 @@ from k8s_mcp_server.policy.scopes import NamespaceNames, Urls
 from k8s_mcp_server.policy.sensitive import NAMELESS_VERBS, SENSITIVE_VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from k8s_mcp_server.authoring.documents import FieldPath
     from k8s_mcp_server.policy.rules import Rule
     from k8s_mcp_server.policy.snapshot import Namespace

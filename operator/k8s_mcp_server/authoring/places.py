@@ -8,6 +8,7 @@ deny tells apart are decided once.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +26,6 @@ from k8s_mcp_server.policy.sensitive import POD_SECURITY_LABEL, enforces_pod_sec
 from k8s_mcp_server.policy.snapshot import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from k8s_mcp_server.policy.compile import Policy
 
 OTHERS: Final = "any namespace"

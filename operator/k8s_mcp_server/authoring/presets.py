@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +17,6 @@ from k8s_mcp_server.policy.compile import API_VERSION
 from k8s_mcp_server.policy.sensitive import READING_VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
     from k8s_mcp_server.authoring.resources import ResourceName, Served
     from k8s_mcp_server.policy.subjects import Subject
 

@@ -7,6 +7,7 @@ for itself is in ``manifests/``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +20,6 @@ from k8s_mcp_server.policy.sensitive import COLLECTION_READS, NAMELESS_VERBS
 from k8s_mcp_server.policy.snapshot import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from k8s_mcp_server.authoring.inputs import Inputs
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.rules import Rule

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,8 +23,6 @@ from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.request import RequestInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from k8s_mcp_server.authoring.documents import Document
 
 _CRD_VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]

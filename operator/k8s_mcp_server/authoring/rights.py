@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +22,6 @@ from k8s_mcp_server.policy.sensitive import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from k8s_mcp_server.authoring.resources import ResourceName, Served
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule

@@ -5,6 +5,7 @@ Legal, and often wanted. Each says in one sentence what whoever holds the right 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +16,6 @@ from k8s_mcp_server.policy.snapshot import Namespace
 from k8s_mcp_server.policy.subjects import SubjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from k8s_mcp_server.authoring.documents import FieldPath
     from k8s_mcp_server.authoring.resources import Served
     from k8s_mcp_server.policy.compile import CompiledPolicy

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k8s_mcp_server.authoring.rights import STANDARD_VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from k8s_mcp_server.authoring.resources import ResourceName
 
 _Place = tuple[str, ...]

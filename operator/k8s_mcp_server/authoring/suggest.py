@@ -7,7 +7,9 @@ allow is said.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.authoring.clients import subject_fields
@@ -34,9 +36,6 @@ from k8s_mcp_server.policy.subjects import Subject, SubjectKind
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
-
     from k8s_mcp_server.authoring.audit_lines import AuditedRequest
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo

@@ -13,6 +13,7 @@ cases:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,8 +30,6 @@ from k8s_mcp_server.policy.quantity import parse_duration
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from k8s_mcp_server.policy.identity import Client
 
 OneOrMore = str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]

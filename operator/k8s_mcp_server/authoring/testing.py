@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.authoring.clients import client_text
@@ -17,9 +19,6 @@ from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.snapshot import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
     from k8s_mcp_server.authoring.resources import Served
     from k8s_mcp_server.authoring.testfile import CaseModel, OneOrMore, TestFile
 

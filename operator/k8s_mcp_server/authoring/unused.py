@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,8 +12,6 @@ from k8s_mcp_server.policy.compile import CompiledPolicy, Policy
 from k8s_mcp_server.policy.decision import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from k8s_mcp_server.authoring.audit_lines import AuditedRequest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ from k8s_mcp_server.authoring.testing import WORDS
 from k8s_mcp_server.policy.compile import CompiledPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from k8s_mcp_server.authoring.world import World
     from k8s_mcp_server.policy.decision import Decision
     from k8s_mcp_server.policy.request import RequestInfo

@@ -6,7 +6,9 @@ line names exists, without labels; a resource that a rule names and nobody knows
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.authoring.resources import ResourceName, Served
@@ -18,9 +20,6 @@ from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
-
     from k8s_mcp_server.authoring.inputs import Inputs
     from k8s_mcp_server.policy.compile import Policy
     from k8s_mcp_server.policy.decision import Decision

@@ -7,6 +7,7 @@ so that no caller can take "no answer" for an answer.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,8 +20,6 @@ from k8s_mcp_server.cluster.connections import Connections, base_url
 from k8s_mcp_server.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
     from k8s_mcp_server.cluster.connection import ApiServer
 
 REQUEST_TIMEOUT: Final = 10.0

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import logging
 import math
+from collections.abc import Coroutine, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,8 +32,6 @@ from k8s_mcp_server.cluster.token_review import TokenReviewer, review_token
 from k8s_mcp_server.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
-
     from k8s_mcp_server.cluster.connection import ApiServer
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -18,8 +19,6 @@ from k8s_mcp_server.cluster.clock import boot_clock
 from k8s_mcp_server.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
     from k8s_mcp_server.cluster.client import ApiClient
 
 logger = logging.getLogger(__name__)

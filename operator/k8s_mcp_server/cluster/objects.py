@@ -8,15 +8,13 @@ integers (KEP-5504), and before it they did.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from k8s_mcp_server.errors import Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 Value = TypeVar("Value")
 

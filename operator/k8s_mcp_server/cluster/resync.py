@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +21,6 @@ from k8s_mcp_server.cluster.store import PolicyStore, Resource
 from k8s_mcp_server.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)

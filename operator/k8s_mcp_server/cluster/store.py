@@ -10,18 +10,16 @@ import asyncio
 import logging
 import math
 import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from k8s_mcp_server.cluster.clock import boot_clock
 from k8s_mcp_server.cluster.objects import Listing, ObjectCache
 from k8s_mcp_server.policy.compile import CompiledPolicy, InvalidPolicy, carry_denies, read_policy
 from k8s_mcp_server.policy.roles import ClusterRole, read_role
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
 
 logger = logging.getLogger(__name__)
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import httptools
 
 from k8s_mcp_server.errors import K8sMcpError
 from k8s_mcp_server.gateway.head import Headers
 from k8s_mcp_server.gateway.stream import ByteStream, Drain
-
-if TYPE_CHECKING:
-    import ssl
 
 _LONGEST_HEAD: Final = 256 * 1024
 _WRITE_BUFFER: Final = 1024 * 1024

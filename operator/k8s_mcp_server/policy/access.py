@@ -5,7 +5,9 @@ Shows a client only its own policies, and of the cluster only the namespaces tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k8s_mcp_server.policy.compile import CompiledPolicy, Mode, PolicyState
@@ -14,9 +16,6 @@ from k8s_mcp_server.policy.limits import Limits, effective_limits
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, Urls, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
     from k8s_mcp_server.policy.case import DecisionContext
     from k8s_mcp_server.policy.compile import Policy
     from k8s_mcp_server.policy.rules import Rule

@@ -5,6 +5,7 @@ Decisions then see rules that are about namespaces, and nothing else has to know
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +15,6 @@ from k8s_mcp_server.policy.scopes import Namespace, NamespaceNames, TeamNamespac
 from k8s_mcp_server.policy.subjects import counted_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.rules import Rule
     from k8s_mcp_server.policy.scopes import RuleScope

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from k8s_mcp_server.policy.compile import PolicyState
@@ -12,9 +14,6 @@ from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
     from k8s_mcp_server.policy.catalog import Catalog
     from k8s_mcp_server.policy.compile import CompiledPolicy, Policy
     from k8s_mcp_server.policy.environment import Environment

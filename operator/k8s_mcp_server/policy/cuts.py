@@ -5,6 +5,7 @@ A cut keeps what it found out about a namespace, so that a list of many objects 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,6 @@ from k8s_mcp_server.policy.scopes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.patterns import Names
     from k8s_mcp_server.policy.rules import Rule

@@ -6,6 +6,8 @@ objects or policies of the cluster, and whether a namespace exists only to those
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from k8s_mcp_server.policy.compile import CompiledPolicy, Policy
@@ -13,9 +15,6 @@ from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.sensitive import POD_SECURITY_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.tools import Tool

@@ -7,6 +7,7 @@ carry none. A deny takes whatever it may be about.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
@@ -35,8 +36,6 @@ from k8s_mcp_server.policy.sensitive import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule

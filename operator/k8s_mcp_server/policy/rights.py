@@ -5,12 +5,11 @@ Decisions are made without waiting: what RBAC says is looked up before, for the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from k8s_mcp_server.policy.request import RequestInfo
 
 

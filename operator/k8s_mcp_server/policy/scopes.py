@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.model import NamespaceSelectorModel
     from k8s_mcp_server.policy.patterns import Names

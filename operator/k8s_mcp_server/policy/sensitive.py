@@ -5,11 +5,10 @@ Each table is one set of rules; the functions below only read them. ``*`` stands
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.request import RequestInfo
 

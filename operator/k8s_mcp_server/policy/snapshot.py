@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -13,8 +14,6 @@ from k8s_mcp_server.policy.scopes import Namespace
 from k8s_mcp_server.policy.subjects import SubjectIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.rules import Rule
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,8 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from k8s_mcp_server.policy.decision import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from k8s_mcp_server.policy.decision import Decision
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,8 +23,6 @@ from k8s_mcp_server.policy.explain import what
 from k8s_mcp_server.policy.request import RequestInfo
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from k8s_mcp_server.authoring.explaining.run import Explanation
     from k8s_mcp_server.telemetry.audit import RequestRecord
 

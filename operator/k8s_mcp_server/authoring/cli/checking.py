@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +18,6 @@ from k8s_mcp_server.authoring.output import Format, bad, counted, emit, good
 from k8s_mcp_server.authoring.testfile import is_test_file, read_test_file
 from k8s_mcp_server.authoring.testing import Outcome, run_test_file
 from k8s_mcp_server.policy.compile import InvalidPolicy
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def check_command(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.output import Format
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FILES_HELP = (
     "Policies, with the Namespaces and CRDs that say what they are about: files, folders, or - for standard input."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
@@ -19,9 +20,6 @@ from k8s_mcp_server.authoring.rbac import server_rbac
 from k8s_mcp_server.authoring.suggest import suggest
 from k8s_mcp_server.authoring.unused import Unused, unused_rules
 from k8s_mcp_server.policy.environment import Environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Namespaces = Annotated[
     list[str] | None,

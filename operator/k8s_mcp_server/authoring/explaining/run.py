@@ -6,6 +6,7 @@ import io
 import shutil
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,8 +29,6 @@ from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 from k8s_mcp_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from k8s_mcp_server.authoring.world import World
     from k8s_mcp_server.policy.catalog import Catalog
     from k8s_mcp_server.policy.identity import Client

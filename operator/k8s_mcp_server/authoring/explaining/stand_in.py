@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.authoring.explaining.objects import EXAMPLE, plausible, scale, status
@@ -23,8 +24,6 @@ from k8s_mcp_server.gateway.target import parse_target
 from k8s_mcp_server.gateway.tls import LOOPBACK, server_context
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from k8s_mcp_server.authoring.resources import Served
     from k8s_mcp_server.gateway.stream import ByteStream
     from k8s_mcp_server.policy.request import RequestInfo

@@ -7,14 +7,12 @@ name what belongs to the cluster or to another issuer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from k8s_mcp_server.policy.identity import Authenticator, Client
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 RESERVED_PREFIX: Final = "system:"
 _EMAIL: Final = "email"
