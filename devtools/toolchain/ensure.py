@@ -51,6 +51,12 @@ def find_tool(name: str, *, cache_dir: Path | None = None, tools_dir: Path = TOO
     return path if path.is_file() else None
 
 
+def source_folder(name: str, *, tools_dir: Path = TOOLS_DIR) -> Path:
+    """Return the folder of the Go module that a tool is built from, of the same version. Raises ToolchainError."""
+    (tool,) = select([name], tools_dir=tools_dir)
+    return go.source_folder(tool)
+
+
 def _ensure(tool: GoTool, *, k: int, n: int, cache: BuildCache, progress: Progress) -> Path:
     began = time.monotonic()
     if (assets := from_assets(tool)) is not None:
