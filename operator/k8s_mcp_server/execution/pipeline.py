@@ -26,11 +26,13 @@ class Stage:
         argv: its words; the first is the program's name, never a path.
         stderr: where standard error goes.
         discard_stdout: whether standard output goes nowhere (``>/dev/null``).
+        helper: one more program that it may start, as ``kubectl diff`` does; empty for none.
     """
 
     argv: tuple[str, ...]
     stderr: StderrTo = StderrTo.CAPTURE
     discard_stdout: bool = False
+    helper: str = ""
 
     @property
     def program(self) -> str:

@@ -176,7 +176,9 @@ def _unknown(found: Subcommand, words: Sequence[str]) -> CommandRefused:
     meant = habit.split() if habit is not None else near
     start = at - (len(found.path.split()) if habit is not None else 0)
     return CommandRefused(
-        "UnknownVerb", message, instead=f"Write: `argocd {shlex.join([*rest[: max(start, 0)], *meant, *rest[at + 1 :]])}`"
+        "UnknownVerb",
+        message,
+        instead=f"Write: `argocd {shlex.join([*rest[: max(start, 0)], *meant, *rest[at + 1 :]])}`",
     )
 
 
