@@ -1,4 +1,4 @@
-"""A real Argo CD beside a test cluster: server, repository server, application controller and Redis as local processes."""
+"""A real Argo CD beside a test cluster: server, repository server, controller and Redis as local processes."""
 
 from __future__ import annotations
 

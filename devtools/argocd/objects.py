@@ -1,4 +1,4 @@
-"""What Argo CD finds in its namespace when it starts: its settings, its RBAC, an account for this service, a project."""
+"""What Argo CD finds in its namespace when it starts: settings, RBAC, an account for this service, a project."""
 
 from __future__ import annotations
 

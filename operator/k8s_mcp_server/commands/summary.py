@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.argocd.check import ARGOCD, find_subcommand
 from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
-from k8s_mcp_server.commands.words import read_kubectl_words
+from k8s_mcp_server.commands.words import KUBECTL, read_kubectl_words, read_words
+from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
     from k8s_mcp_server.execution.pipeline import Pipeline
@@ -39,13 +41,19 @@ def summarize(pipeline: Pipeline) -> CommandSummary:
     names: set[str] = set()
     for stage in pipeline.stages:
         if stage.program == first.program:
-            names.update(str(flag) for flag in read_kubectl_words(stage.argv[1:]).flags)
+            vocabulary = ARGOCD if stage.program == Tool.ARGOCD else KUBECTL
+            names.update(str(flag) for flag in read_words(stage.argv[1:], vocabulary=vocabulary).flags)
     known = sorted({name if _FLAG_NAME.fullmatch(name.lstrip("-")) else _UNKNOWN for name in names})
     return CommandSummary(
-        subcommand=_subcommand(first.argv[1:]),
+        subcommand=_argocd_subcommand(first.argv[1:]) if first.program == Tool.ARGOCD else _subcommand(first.argv[1:]),
         flags=tuple(known[:_MAX_FLAGS]),
         stages=tuple(stage.program for stage in pipeline.stages),
     )
+
+
+def _argocd_subcommand(words: tuple[str, ...]) -> str:
+    found = find_subcommand(read_words(words, vocabulary=ARGOCD).plain)
+    return f"{found.path} {_UNKNOWN}".strip() if found.unknown else found.path
 
 
 def _subcommand(words: tuple[str, ...]) -> str:

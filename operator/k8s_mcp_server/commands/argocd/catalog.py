@@ -1,7 +1,7 @@
 """Every subcommand of argocd 3.6, and what is not offered of it: why, and what to do instead.
 
-From ``argocd --help`` and the help of each subcommand; a test compares the tree, its aliases and the flags with the real
-binary, so a version that adds one does not pass unnoticed. What works needs the rights in docs/argocd.md.
+From ``argocd --help`` and the help of each subcommand; a test compares the tree, its aliases and the global flags with
+the real binary, so a version that adds one does not pass unnoticed. What works needs the rights in docs/argocd.md.
 """
 
 from __future__ import annotations
@@ -146,5 +146,5 @@ GLOBAL_VALUE_FLAGS: Final = frozenset(
 GLOBAL_SWITCHES: Final = frozenset({"core", "grpc-web", "insecure", "plaintext", "port-forward", "prompts-enabled"})
 """Flags of every subcommand that are on or off."""
 
-SHORT_SWITCHES: Final = frozenset("hy")
+SHORT_SWITCHES: Final = frozenset("hmtuy")
 """Short flags that are switches wherever they exist."""

@@ -19,11 +19,12 @@ from k8s_mcp_server.commands.argocd.catalog import (
     SHORT_SWITCHES,
     Missing,
 )
+from k8s_mcp_server.commands.files import find_file
 from k8s_mcp_server.commands.words import Vocabulary, read_words, without_flag
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from k8s_mcp_server.commands.words import Flag
 
@@ -51,10 +52,7 @@ _VALUELESS: Final = frozenset({"core", "insecure", "plaintext", "port-forward"})
 _SHORT_FIXED: Final = frozenset({"H"})
 _STDIN: Final = frozenset({"-", "/dev/stdin"})
 _FOLDERS: Final = frozenset({"local", "local-repo-root"})
-_LOCAL_FILES: Final = {
-    "values-literal-file": "Pass the text in it, and write: `--values-literal-file /dev/stdin`",
-    "patch-file": "Write the patch in the command: --patch '{…}'",
-}
+_MANIFESTS: Final = frozenset({"app create", "proj create"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +82,12 @@ def find_subcommand(plain: Sequence[str]) -> Subcommand:
     return Subcommand(path=path)
 
 
-def check_argocd(words: Sequence[str]) -> None:
+def check_argocd(words: Sequence[str], files: Collection[str]) -> None:
     """Refuse what cannot work.
 
     Args:
         words: the words after ``argocd``.
+        files: names of the files that the command is given.
 
     Raises:
         CommandRefused: with the word for the cause and what to write instead.
@@ -98,11 +97,11 @@ def check_argocd(words: Sequence[str]) -> None:
         _check_fixed(flag, words)
     found = find_subcommand(read.plain)
     if found.unknown:
-        raise _unknown(found, words)
+        raise _unknown(found, read.plain, words)
     if not any(flag.name == "help" or (flag.name == "h" and flag.is_short) for flag in read.flags):
         _check_offered(found.path)
         for flag in read.flags:
-            _check_files(flag, path=found.path)
+            _check_files(flag, path=found.path, files=files)
 
 
 def chosen_instance(words: Sequence[str]) -> str:
@@ -141,45 +140,41 @@ def _not_offered(path: str, missing: Missing) -> CommandRefused:
     return CommandRefused("NotAvailable", f"`argocd {path}` {missing.why}.", instead=missing.instead)
 
 
-def _check_files(flag: Flag, *, path: str) -> None:
+def _check_files(flag: Flag, *, path: str, files: Collection[str]) -> None:
     value = flag.value or ""
-    if flag.name in _FOLDERS and not flag.is_short:
+    if flag.is_short is not (flag.name == "f") or value in _STDIN or find_file(value, dict.fromkeys(files)):
+        return
+    if flag.name in _FOLDERS:
         raise CommandRefused(
             "NoFiles",
-            f"{flag} works on a local folder, and argocd has none here.",
+            f"{flag} renders a local folder with programs that are not here.",
             instead="Commit the change, and use --revision with its branch or commit.",
         )
-    if (flag.name == "f" if flag.is_short else flag.name == "file") and path in {"app create", "proj create"}:
-        if value not in _STDIN:
-            raise _no_files(flag, value, f"Pass the manifest in it, and write: `argocd {path} -f -`")
-    elif flag.name in _LOCAL_FILES and not flag.is_short and value not in _STDIN:
-        raise _no_files(flag, value, _LOCAL_FILES[flag.name])
+    if flag.name in {"f", "file"} and path in _MANIFESTS:
+        raise _no_file(flag, value, f"argocd {path} {flag} -")
+    if flag.name == "values-literal-file":
+        raise _no_file(flag, value, f"{flag} /dev/stdin")
 
 
-def _no_files(flag: Flag, value: str, instead: str) -> CommandRefused:
-    what = "an address outside" if value.startswith(("http://", "https://")) else "a local file"
-    message = f"{flag} {value[:80]} is {what}, which cannot be reached from here."
-    return CommandRefused("NoFiles", message, instead=f"Use the stdin argument. {instead}")
-
-
-def _unknown(found: Subcommand, words: Sequence[str]) -> CommandRefused:
-    name = f"argocd {found.path}".strip()
-    near = difflib.get_close_matches(found.unknown, GROUPS[found.path], n=1)
-    near = near or difflib.get_close_matches(found.unknown, [_HABITS.get(found.unknown, "")], n=1, cutoff=0)
-    message = f"`{name}` has no subcommand `{found.unknown[:40]}`."
-    habit = _HABITS.get(f"{found.path} {found.unknown}".strip())
-    if habit is None and not near:
-        known = ", ".join(sorted(GROUPS[found.path]))
-        return CommandRefused("UnknownVerb", message, instead=f"There are: {known}.")
-    rest = list(words)
-    at = rest.index(found.unknown)
-    meant = habit.split() if habit is not None else near
-    start = at - (len(found.path.split()) if habit is not None else 0)
+def _no_file(flag: Flag, value: str, instead: str) -> CommandRefused:
+    what = "an address outside" if value.startswith(("http://", "https://")) else "no file of this command"
+    message = f"{flag} {value[:80]} is {what}."
     return CommandRefused(
-        "UnknownVerb",
-        message,
-        instead=f"Write: `argocd {shlex.join([*rest[: max(start, 0)], *meant, *rest[at + 1 :]])}`",
+        "NoFiles", message, instead=f"Pass its content in `files` under that name, or in `stdin`: `{instead}`"
     )
+
+
+def _unknown(found: Subcommand, plain: Sequence[str], words: Sequence[str]) -> CommandRefused:
+    asked = f"{found.path} {found.unknown}".strip()
+    message = f"`{f'argocd {found.path}'.strip()}` has no subcommand `{found.unknown[:40]}`."
+    near = difflib.get_close_matches(found.unknown, GROUPS[found.path], n=1)
+    meant = _HABITS.get(asked) or (f"{found.path} {near[0]}".strip() if near else "")
+    if not meant:
+        return CommandRefused("UnknownVerb", message, instead=f"There are: {', '.join(sorted(GROUPS[found.path]))}.")
+    rest = list(words)
+    for typed in plain[: len(asked.split())]:
+        rest.remove(typed)
+    return CommandRefused("UnknownVerb", message, instead=f"Write: `argocd {shlex.join([*meant.split(), *rest])}`")
 
 
 _HABITS: Final = {
