@@ -16,6 +16,7 @@ from k8s_mcp_server.execution.environment import cli_environment, filter_environ
 from k8s_mcp_server.execution.pipeline import StderrTo
 from k8s_mcp_server.execution.processes import StageProcess, uninterrupted
 from k8s_mcp_server.execution.result import KilledFor, Progress, Result
+from k8s_mcp_server.execution.sandbox.ports import local_ports
 from k8s_mcp_server.execution.sandbox.profile import cli_profile, filter_profile
 from k8s_mcp_server.execution.sandbox.spawn import ProcessSpec
 from k8s_mcp_server.execution.streams import Descriptors, PipeReader, PipeWriter
@@ -209,7 +210,11 @@ class RunningPipeline:
             cache = around.discovery_cache
             read = (around.workdir.kubeconfig, *((cache,) if cache else ()))
             profile = cli_profile(
-                plan.program, read=read, write=(around.workdir.home,), connect_ports=around.connect_ports
+                plan.program,
+                read=read,
+                write=(around.workdir.home,),
+                connect_ports=around.connect_ports,
+                forward_ports=local_ports() if plan.stage.forwards_ports else range(0),
             )
             memory = around.limits.memory_bytes
             environment = cli_environment(
