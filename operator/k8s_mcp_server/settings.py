@@ -198,7 +198,7 @@ class Settings(BaseSettings):
     """the service's own token; read again when the file changes"""
 
     argocd_instances: tuple[ArgoCDSettings, ...] = ()
-    """instances of Argo CD for argocd, each with `name`, `url`, `ca_file`, `token_file`; the first is the default one"""
+    """instances of Argo CD for argocd, each with `name`, `url`, `ca_file`, `token_file`, the first by default"""
 
     tools_dir: AbsolutePath = Path("/usr/local/bin")
     """directory of the bundled CLIs"""

@@ -17,6 +17,7 @@ from k8s_mcp_server.execution.environment import cli_environment, filter_environ
 from k8s_mcp_server.execution.pipeline import StderrTo
 from k8s_mcp_server.execution.processes import StageProcess, uninterrupted
 from k8s_mcp_server.execution.result import KilledFor, Progress, Result
+from k8s_mcp_server.execution.sandbox.ports import local_ports
 from k8s_mcp_server.execution.sandbox.profile import cli_profile, filter_profile
 from k8s_mcp_server.execution.sandbox.spawn import ProcessSpec
 from k8s_mcp_server.execution.streams import Descriptors, PipeReader, PipeWriter
@@ -216,6 +217,7 @@ class RunningPipeline:
                 write=(around.workdir.home, around.workdir.work),
                 connect_ports=around.connect_ports,
                 helper=plan.helper,
+                forward_ports=local_ports() if plan.stage.forwards_ports else range(0),
             )
             memory = around.limits.memory_bytes
             environment = cli_environment(
