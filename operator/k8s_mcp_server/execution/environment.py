@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os.path
+import shlex
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from k8s_mcp_server.policy.tools import Tool
 
@@ -50,6 +53,31 @@ def cli_environment(
         **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),
         **difference,
         **_OWN.get(name, {}),
+    }
+
+
+def argocd_environment(workdir: Workdir, *, memory_bytes: int, signals_confined: bool) -> dict[str, str]:
+    """For argocd: the gateway as its server, over gRPC-web, with the command's own token; nothing of Kubernetes.
+
+    Its folder for temporary files is named relative to the one that it works in, because the path of a Unix socket is
+    short (108 bytes, unix(7)).
+    """
+    access = workdir.access
+    server = (
+        {}
+        if access is None
+        else {
+            "ARGOCD_SERVER": urlsplit(access.server_url).netloc,
+            "ARGOCD_AUTH_TOKEN": access.token,
+            "ARGOCD_OPTS": shlex.join(["--grpc-web", f"--server-crt={workdir.authority}"]),
+        }
+    )
+    return {
+        **_COMMON,
+        "HOME": str(workdir.home),
+        "TMPDIR": os.path.relpath(workdir.temporary, workdir.work),
+        **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),
+        **server,
     }
 
 
