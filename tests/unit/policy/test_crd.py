@@ -87,7 +87,7 @@ class TestConventions:
         assert not [text for text in checked if any(name in text for name in ONLY_ALLOWS)]
 
     def test_only_tools_that_work_are_offered(self) -> None:
-        assert SPEC["properties"]["tools"]["items"]["enum"] == [Tool.KUBECTL]
+        assert SPEC["properties"]["tools"]["items"]["enum"] == [Tool.KUBECTL, Tool.ARGOCD]
 
 
 def _undescribed(value: Any) -> Any:
