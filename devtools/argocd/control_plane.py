@@ -125,6 +125,10 @@ class ArgoCDControlPlane:
             read: dict[str, Any] = json.load(answer)
             return read
 
+    def log(self, program: str) -> str:
+        """What a component has logged so far."""
+        return self._log(program).read_text(encoding="utf-8", errors="replace")
+
     def _link(self, redis: Path, *, scripts: Path) -> None:
         programs = self._folder / "bin"
         programs.mkdir(parents=True)
@@ -233,5 +237,4 @@ class ArgoCDControlPlane:
         return self._folder / f"{program}.log"
 
     def _tail(self, program: str) -> str:
-        lines = self._log(program).read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-10:])
+        return "\n".join(self.log(program).splitlines()[-10:])

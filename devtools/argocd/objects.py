@@ -22,8 +22,8 @@ _SETTINGS = {
 _RBAC = f"""
 p, role:wide, applications, *, */*, allow
 p, role:wide, projects, *, *, allow
-p, role:wide, repositories, get, *, allow
-p, role:wide, clusters, get, *, allow
+p, role:wide, repositories, *, *, allow
+p, role:wide, clusters, *, *, allow
 p, role:wide, logs, get, */*, allow
 g, {ACCOUNT}, role:wide
 """

@@ -136,7 +136,7 @@ class Application:
             metrics=self._metrics,
             audit=audit,
             service_account=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
-            argocd=argocd_instances(settings),
+            argocd=argocd_instances(settings, metrics=self._metrics),
         )
         self.executor = (
             Executor(binaries=binaries, sandbox=Sandbox(abi=report.abi), runtime_dir=settings.runtime_dir)

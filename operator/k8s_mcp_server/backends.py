@@ -11,6 +11,7 @@ from k8s_mcp_server.gateway.argocd.instance import ArgoCD
 
 if TYPE_CHECKING:
     from k8s_mcp_server.settings import ArgoCDSettings, Settings
+    from k8s_mcp_server.telemetry.metrics import Metrics
 
 
 def api_server(settings: Settings) -> ApiServer:
@@ -34,19 +35,19 @@ def api_server(settings: Settings) -> ApiServer:
     return server
 
 
-def argocd_instances(settings: Settings) -> dict[str, ArgoCD]:
+def argocd_instances(settings: Settings, *, metrics: Metrics) -> dict[str, ArgoCD]:
     """The instances of Argo CD by name, in the settings' order. In policies, names of all but the first are qualified.
 
     Raises:
         ConfigurationError: a URL has no host, or a CA or token cannot be read.
     """
     return {
-        instance.name: _argocd(instance, qualifier=instance.name if index else "")
+        instance.name: _argocd(instance, metrics=metrics, qualifier=instance.name if index else "")
         for index, instance in enumerate(settings.argocd_instances)
     }
 
 
-def _argocd(settings: ArgoCDSettings, *, qualifier: str) -> ArgoCD:
+def _argocd(settings: ArgoCDSettings, *, metrics: Metrics, qualifier: str) -> ArgoCD:
     where = f"`argocd_instances` {settings.name}: "
     try:
         url = urlsplit(settings.url)
@@ -60,6 +61,7 @@ def _argocd(settings: ArgoCDSettings, *, qualifier: str) -> ArgoCD:
     return ArgoCD(
         name=settings.name,
         server=server,
+        metrics=metrics,
         root_path=url.path.rstrip("/"),
         namespace=settings.namespace,
         qualifier=qualifier,

@@ -256,10 +256,14 @@ class RunningPipeline:
             read=(workdir.authority,),
             write=(workdir.home, workdir.work),
             connect_ports=around.connect_ports,
+            helper=plan.helper,
             sockets_in=workdir.temporary,
         )
         environment = argocd_environment(
-            workdir, memory_bytes=around.limits.memory_bytes, signals_confined=around.sandbox.signals_confined
+            workdir,
+            memory_bytes=around.limits.memory_bytes,
+            signals_confined=around.sandbox.signals_confined,
+            diff_program=plan.helper.path if plan.helper else None,
         )
         return profile, environment, workdir.work
 

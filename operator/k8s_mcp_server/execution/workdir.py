@@ -62,6 +62,11 @@ class Workdir:
             self.remove()
             raise
 
+    @property
+    def temporary_from_work(self) -> str:
+        """The folder for temporary files as seen from the one that commands work in."""
+        return os.path.relpath(self.temporary, self.work)
+
     def scratch(self, name: str) -> Path:
         """Make one more folder, beside the home: for a process that must not see the kubeconfig."""
         path = self.path / name

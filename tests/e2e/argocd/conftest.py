@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,14 @@ class Site:
                 return
             assert time.monotonic() < deadline, f"{name} is {found}: {status.get('conditions')}"
             time.sleep(0.2)
+
+    def calls(self, method: str) -> float:
+        """How many calls of a method of the application service the service has made."""
+        with urllib.request.urlopen(f"{self.service.health_url}/metrics", timeout=10) as answer:  # noqa: S310 - ours
+            text = answer.read().decode()
+        label = f'method="application.ApplicationService/{method}"'
+        lines = (line for line in text.splitlines() if line.startswith("k8s_mcp_argocd_calls_total{") and label in line)
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     def requests(self, command_id: str) -> list[dict[str, Any]]:
         """The audit lines of a command's requests."""

@@ -104,6 +104,11 @@ def check_argocd(words: Sequence[str], files: Collection[str]) -> None:
             _check_files(flag, path=found.path, files=files)
 
 
+def argocd_helper(words: Sequence[str]) -> str:
+    """The one other program that the command starts: ``argocd app diff`` leaves the showing to ``diff``."""
+    return "diff" if find_subcommand(read_words(words, vocabulary=ARGOCD).plain).path == "app diff" else ""
+
+
 def chosen_instance(words: Sequence[str]) -> str:
     """The instance of Argo CD that the command names; empty for none. The last one counts, as for argocd."""
     flags = read_words(words, vocabulary=ARGOCD).flags

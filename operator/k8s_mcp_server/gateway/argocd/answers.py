@@ -45,8 +45,7 @@ async def relay(
     if plan.answer is not Answer.OBJECT:
         _start(writer)  # a watch sends its head long before its first event
     if plan.answer is Answer.WHOLE and not plan.without:
-        while data := await upstream.body.read():
-            await writer.write(data)
+        await _relay_whole(upstream, writer)
     else:
         await _relay_messages(upstream, writer, plan=plan, see=see)
     writer.end()
@@ -62,6 +61,15 @@ async def answer_own(message: bytes, writer: ResponseWriter) -> None:
     writer.begin(200, [*FIELDS], length=len(body))
     await writer.write(body)
     writer.end()
+
+
+async def _relay_whole(upstream: UpstreamConnection, writer: ResponseWriter) -> None:
+    is_empty = True
+    while data := await upstream.body.read():
+        is_empty = False
+        await writer.write(data)
+    if is_empty:  # a stream of nothing has its status in the head, where argocd does not look for its end
+        await writer.write(trailer(Code.OK))
 
 
 async def _relay_messages(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from k8s_mcp_server.gateway import protobuf
+from k8s_mcp_server.gateway.argocd.messages import decoded
+from k8s_mcp_server.gateway.argocd.objects import single
 from k8s_mcp_server.gateway.argocd.plan import NotOffered, Plan
 from k8s_mcp_server.gateway.protobuf import Unreadable
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     More: TypeAlias = Callable[[Message, Application, Asking], Iterator[RequestInfo]]
 
 HEAD: Final = "HEAD"
+CLIENT_INFO: Final = "k8s-mcp.io/client"
+_OUR_INFOS: Final = "k8s-mcp.io/"
+_INFO_NAME, _INFO_VALUE = 1, 2
 _WORD: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?)?")
 _SYNC_REVISION, _SYNC_MANIFESTS, _SYNC_REVISIONS = 2, 8, 15
 
@@ -66,6 +71,7 @@ class OfApplication:
         reference: which application.
         more: the permissions that it needs beside ``get``.
         dry_run: field of the message that makes it a dry run.
+        infos: field of the message with what is kept beside the operation; it is told who asked for it.
         may_take_long: as in a call.
     """
 
@@ -73,6 +79,7 @@ class OfApplication:
     reference: Reference
     more: More | None = None
     dry_run: int = 0
+    infos: int = 0
     may_take_long: bool = False
 
     async def plan(self, message: Message, asking: Asking) -> Plan:
@@ -81,11 +88,22 @@ class OfApplication:
         more = self.more(message, application, asking) if self.more else ()
         return Plan(
             required=(asking.about("get", application), *more),
-            message=self.reference.pin(message, application),
+            message=self.reference.pin(message, application) + self._asked_by(message, asking),
             dry_run_field=self.dry_run,
             is_dry=bool(self.dry_run) and message.is_true(self.dry_run),
             may_take_long=self.may_take_long,
         )
+
+    def _asked_by(self, message: Message, asking: Asking) -> bytes:
+        """An entry that names the client: Argo CD itself knows only this service's account."""
+        if not self.infos:
+            return b""
+        for info in message.values(self.infos):
+            if decoded(single(info, _INFO_NAME)).startswith(_OUR_INFOS):
+                raise NotOffered(f"infos that begin with {_OUR_INFOS} are this service's own")
+        told = protobuf.text_field(_INFO_NAME, CLIENT_INFO)
+        told += protobuf.text_field(_INFO_VALUE, asking.client.username)
+        return protobuf.bytes_field(self.infos, told)
 
 
 def action(verb: str) -> More:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
     from k8s_mcp_server.gateway.outgoing import Attribution
     from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamConnection
+    from k8s_mcp_server.telemetry.metrics import Metrics
 
 LONGEST_ANSWER: Final = 64 * 2**20
 _log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class ArgoCD:
     Args:
         name: as the settings call it.
         server: its address, CA and token.
+        metrics: counts calls.
         root_path: what comes before the paths of methods; empty, or with a leading slash.
         namespace: that of its control plane, whose applications are called project/name.
         qualifier: what its names begin with in policies; empty for the first instance.
@@ -74,6 +77,7 @@ class ArgoCD:
         *,
         name: str,
         server: ApiServer,
+        metrics: Metrics,
         root_path: str = "",
         namespace: str = "argocd",
         qualifier: str = "",
@@ -83,6 +87,7 @@ class ArgoCD:
         self.namespace = namespace
         self.qualifier = qualifier
         self._server = server
+        self._metrics = metrics
         self._root_path = root_path
         self._pool = UpstreamPool(server, limits=limits or UpstreamLimits())
 
@@ -110,12 +115,17 @@ class ArgoCD:
             may_take_long=call.may_take_long,
             own_401=True,
         )
+        started, code = time.monotonic(), int(Code.UNAVAILABLE)
         try:
             upstream, response = await send(outgoing, self._pool)
+            code = status_of(response.headers.get("grpc-status") or "0")
         except (Unavailable, UpstreamBroken, UpstreamSlow, CredentialsRefused) as error:
             raise self._failure(error, is_read=call.replayable) from error
+        finally:
+            seconds = time.monotonic() - started
+            self._metrics.argocd_call(method=call.path.removeprefix("/"), code=code, seconds=seconds)
         try:
-            self._check(response)
+            self._check(response, code=code)
         except BaseException:
             upstream.abort()
             raise
@@ -155,15 +165,14 @@ class ArgoCD:
         lines = [f"POST {self._root_path}{call.path} HTTP/1.1", *(f"{key}: {value}" for key, value in fields), "", ""]
         return "\r\n".join(lines).encode("ascii")
 
-    def _check(self, response: ResponseHead) -> None:
+    def _check(self, response: ResponseHead, *, code: int) -> None:
         if response.status != HTTPStatus.OK:
             _log.warning("Argo CD %s answered %d over HTTP", self.name, response.status)
             raise CallFailed(Code.UNAVAILABLE, f"Argo CD {self.name} does not answer as Argo CD does. Try again later.")
-        status = status_of(response.headers.get("grpc-status") or "0")
-        if status == Code.UNAUTHENTICATED:
+        if code == Code.UNAUTHENTICATED:
             raise self._failure(CredentialsRefused("its token is not accepted"), is_read=True)
-        if status != Code.OK:
-            raise CallFailed(status, response.headers.get("grpc-message"))
+        if code != Code.OK:
+            raise CallFailed(code, response.headers.get("grpc-message"))
 
     def _failure(self, error: Exception, *, is_read: bool) -> CallFailed:
         _log.warning("a call to Argo CD %s failed: %s", self.name, error)

@@ -74,6 +74,10 @@ class Message:
         """
         return tuple(decoded(field.value) for field in self._fields if field.number == number)
 
+    def values(self, number: int) -> tuple[bytes, ...]:
+        """The bytes of every occurrence of a repeated field."""
+        return tuple(field.value for field in self._fields if field.number == number)
+
     def data(self, number: int) -> bytes:
         """The bytes of a field; empty when it is not there."""
         return next((field.value for field in self._fields if field.number == number), b"")

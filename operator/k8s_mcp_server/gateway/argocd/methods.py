@@ -164,6 +164,7 @@ def _applications() -> dict[str, Method]:
             reference=Reference(namespace=12, project=13),
             more=sync,
             dry_run=3,
+            infos=9,
             may_take_long=True,
         ),
         "Rollback": OfApplication(
