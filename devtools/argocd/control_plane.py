@@ -56,6 +56,11 @@ class ArgoCDControlPlane:
         return f"https://127.0.0.1:{self._server_port}"
 
     @property
+    def password(self) -> str:
+        """Of the administrator, ``admin``."""
+        return _PASSWORD
+
+    @property
     def ca_file(self) -> Path:
         """What the server's certificate is verified with, PEM."""
         return self._folder / "server.crt"
@@ -149,7 +154,7 @@ class ArgoCDControlPlane:
         self._cluster.kubectl("apply", "--server-side", *(f"--filename={crds / name}" for name in _CRDS))
         found = objects(password_hash=self._hash(_PASSWORD), certificate=certificate, key=key)
         self._cluster.kubectl("apply", "--filename=-", input=json.dumps(found))
-        self._cluster.kubectl("wait", "--for=condition=Established", "crd/appprojects.argoproj.io", "--timeout=30s")
+        self._cluster.await_crd("appprojects.argoproj.io")
         self.add_project("default")
 
     def _hash(self, password: str) -> str:

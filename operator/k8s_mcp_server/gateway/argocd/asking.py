@@ -99,12 +99,14 @@ class Asking:
         """
         await self.require(self.request("get", "applications"))
         found = await self.find(name, namespace=namespace)
-        if found is not None and project in ("", found.project):
-            request = self.about("get", found)
-            decision = await self.authorizer.authorize([request], client=self.client, tool=self.tool)
-            if decision.allowed:
-                return found
-        raise await self._hidden(name, project=project)
+        if found is not None and project in ("", found.project) and await self.sees(found):
+            return found
+        raise await self.hidden(name, project=project)
+
+    async def sees(self, application: Application) -> bool:
+        """Whether the client may see an application."""
+        request = self.about("get", application)
+        return (await self.authorizer.authorize([request], client=self.client, tool=self.tool)).allowed
 
     async def find(self, name: str, *, namespace: str) -> Application | None:
         """The application of that name, whoever may see it; None when there is none.
@@ -121,7 +123,7 @@ class Asking:
         item = single(answer, _LIST_ITEMS)
         return read_application(item) if item else None
 
-    async def _hidden(self, name: str, *, project: str) -> Denied:
+    async def hidden(self, name: str, *, project: str = "") -> Denied:
         """What is said of an application that is not there, and of one that the client may not see."""
         request = self.request("get", "applications", f"{project}/{name}")
         decided = await self.authorizer.authorize([request], client=self.client, tool=self.tool)

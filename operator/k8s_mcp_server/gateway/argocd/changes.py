@@ -80,17 +80,18 @@ async def create(message: Message, asking: Asking) -> Plan:
     making = asking.about("create", wanted)
     await asking.require(making)
     found = await asking.find(wanted.name, namespace=wanted.namespace) if message.is_true(_CREATE_UPSERT) else None
+    if found is not None and not await asking.sees(found):
+        raise await asking.hidden(wanted.name)
     if found is None:
         placed = _placed(data, wanted.namespace or asking.instance.namespace)
         return Plan(required=(making,), message=message.encode(without=(_APPLICATION, _CREATE_UPSERT), added=placed))
-    application = await asking.visible(found.name, namespace=found.namespace, project="")
     validate = message.is_true(_CREATE_VALIDATE) or not message.has(_CREATE_VALIDATE)
     return Plan(
-        required=(making, *_moving(application, wanted.project, asking)),
+        required=(making, *_moving(found, wanted.project, asking)),
         path=UPDATE,
-        message=_placed(data, application.namespace, kept=_kept(application))
+        message=_placed(data, found.namespace, kept=_kept(found))
         + protobuf.number_field(_UPDATE_VALIDATE, int(validate))
-        + protobuf.text_field(_UPDATE_PROJECT, application.project),
+        + protobuf.text_field(_UPDATE_PROJECT, found.project),
     )
 
 
