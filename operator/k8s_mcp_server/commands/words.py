@@ -115,10 +115,12 @@ def without_flag(words: Sequence[str], *, flag: Flag, valueless: frozenset[str])
     """
     kept: list[str] = []
     drop_next = False
-    for word in words:
+    for index, word in enumerate(words):
         if drop_next:
             drop_next = False
             continue
+        if word == "--":
+            return (*kept, *words[index:])
         name = word.lstrip("-").partition("=")[0].replace("_", "-")
         if word == "-" or not word.startswith("-") or not _is_written_as(word, name=name, flag=flag):
             kept.append(word)

@@ -172,10 +172,11 @@ def _no_file(flag: Flag, value: str, instead: str) -> CommandRefused:
 def _unknown(found: Subcommand, plain: Sequence[str], words: Sequence[str]) -> CommandRefused:
     asked = f"{found.path} {found.unknown}".strip()
     message = f"`{f'argocd {found.path}'.strip()}` has no subcommand `{found.unknown[:40]}`."
-    near = difflib.get_close_matches(found.unknown, GROUPS[found.path], n=1)
+    offered = [word for word in GROUPS[found.path] if f"{found.path} {word}".strip() not in MISSING]
+    near = difflib.get_close_matches(found.unknown, offered, n=1)
     meant = _HABITS.get(asked) or (f"{found.path} {near[0]}".strip() if near else "")
     if not meant:
-        return CommandRefused("UnknownVerb", message, instead=f"There are: {', '.join(sorted(GROUPS[found.path]))}.")
+        return CommandRefused("UnknownVerb", message, instead=f"There are: {', '.join(sorted(offered))}.")
     rest = list(words)
     for typed in plain[: len(asked.split())]:
         rest.remove(typed)
