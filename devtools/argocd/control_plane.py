@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from devtools.argocd.certificate import make_certificate
-from devtools.argocd.objects import ACCOUNT, NAMESPACE, objects, project
+from devtools.argocd.objects import ACCOUNT, NAMESPACE, objects, project, repository
 from devtools.cluster import ClusterError
 from devtools.cluster.ports import free_ports
 from devtools.toolchain import ensure_tools, source_folder
@@ -47,7 +47,7 @@ class ArgoCDControlPlane:
     def __init__(self, cluster: KwokCluster, *, name: str = "argocd") -> None:
         self._cluster = cluster
         self._folder = cluster.workdir / name
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._redis_port, self._server_port, self._repo_port, *self._metrics_ports = free_ports(6)
 
     @property
@@ -87,9 +87,9 @@ class ArgoCDControlPlane:
 
     def stop(self) -> None:
         """End the processes. May be called twice."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.terminate()
-        for process in self._processes:
+        for process in self._processes.values():
             try:
                 process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
@@ -112,6 +112,10 @@ class ArgoCDControlPlane:
     def add_project(self, name: str, **spec: Any) -> None:
         """Make an AppProject that allows everything, but for what ``spec`` says."""
         self._cluster.kubectl("apply", "--filename=-", input=json.dumps(project(name, **spec)))
+
+    def add_repository(self, url: str, *, project: str = "") -> None:
+        """Make a repository known, of one project or of all."""
+        self._cluster.kubectl("apply", "--filename=-", input=json.dumps(repository(url, project=project)))
 
     def application(self, name: str, *, namespace: str = NAMESPACE) -> dict[str, Any]:
         """The Application as the API server has it; empty when there is none."""
@@ -199,7 +203,7 @@ class ArgoCDControlPlane:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._processes.append(process)
+        self._processes[program] = process
 
     def _environment(self) -> dict[str, str]:
         folders = {
@@ -227,9 +231,8 @@ class ArgoCDControlPlane:
         deadline = time.monotonic() + _READY_SECONDS
         context = ssl.create_default_context(cafile=str(self.ca_file))
         while time.monotonic() < deadline:
-            for process in self._processes:
+            for name, process in self._processes.items():
                 if process.poll() is not None:
-                    name = Path(str(process.args[0])).name if isinstance(process.args, list) else "a process"
                     raise ClusterError(f"{name} ended by itself:\n{self._tail(name)}")
             try:
                 with urllib.request.urlopen(f"{self.url}/healthz", timeout=5, context=context):  # noqa: S310

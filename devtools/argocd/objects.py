@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +70,14 @@ def project(name: str, **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {**everything, **spec},
     }
+
+
+def repository(url: str, *, project: str = "") -> dict[str, Any]:
+    """A repository as Argo CD keeps it: a labelled Secret."""
+    name = f"repository-{hashlib.sha256(f'{project}/{url}'.encode()).hexdigest()[:10]}"
+    secret = _secret(name, {"type": "git", "url": url, **({"project": project} if project else {})})
+    secret["metadata"]["labels"]["argocd.argoproj.io/secret-type"] = "repository"
+    return secret
 
 
 def _config_map(name: str, data: dict[str, str]) -> dict[str, Any]:

@@ -44,6 +44,16 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: web}]}
 """
+_STUCK = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: stuck, annotations: {argocd.argoproj.io/hook: PreSync}}
+spec:
+  selector: {matchLabels: {app: stuck}}
+  template:
+    metadata: {labels: {app: stuck}}
+    spec: {nodeSelector: {nowhere: at-all}, containers: [{name: web, image: web}]}
+"""
 _SETTINGS = """
 apiVersion: v1
 kind: ConfigMap
@@ -123,6 +133,13 @@ class Site:
             assert time.monotonic() < deadline, f"{name} is {found}: {status.get('conditions')}"
             time.sleep(0.2)
 
+    def await_operation(self, name: str, *, phase: str) -> None:
+        """Wait until the application's operation is in this phase."""
+        deadline = time.monotonic() + _SETTLED_WITHIN
+        while (found := self.application(name).get("status", {}).get("operationState", {}).get("phase")) != phase:
+            assert time.monotonic() < deadline, f"{name}'s operation is {found}"
+            time.sleep(0.1)
+
     def calls(self, method: str) -> float:
         """How many calls of a method of the application service the service has made."""
         with urllib.request.urlopen(f"{self.service.health_url}/metrics", timeout=10) as answer:  # noqa: S310 - ours
@@ -148,6 +165,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 "web/deployment.yaml": _DEPLOYMENT,
                 "web/settings.yaml": _SETTINGS,
                 "secret/settings.yaml": _SETTINGS,
+                "stuck/hook.yaml": _STUCK,
+                "stuck/settings.yaml": _SETTINGS,
                 "secret/credentials.yaml": _CREDENTIALS,
             }
         )
