@@ -106,6 +106,7 @@ class Application:
         )
         self._metrics = Metrics()
         self._metrics.sandbox_level(self._level)
+        self._metrics.build(version=importlib.metadata.version(DISTRIBUTION), cluster=settings.cluster_name)
         audit = AuditLog(
             sys.stdout, cluster=settings.cluster_name, requests=RequestAudit(settings.audit_requests.value)
         )
