@@ -82,6 +82,25 @@ def test_the_pod_meets_the_restricted_pod_security_standard(deployment: dict[str
         assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_only_one_policy_for_egress_stands_by_itself() -> None:
+    """The first that selects a Pod closes all else: in a component of its own it would cut the API server off."""
+    components = (ROOT / "manifests" / "components").rglob("*.yaml")
+    bodies = [body for path in components for body in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+    closing = [body for body in bodies if "Egress" in body.get("spec", {}).get("policyTypes", ())]
+    assert [body["metadata"]["name"] for body in closing] == ["k8s-mcp-server-egress"]
+    ports = {port["port"] for rule in closing[0]["spec"]["egress"] for port in rule["ports"]}
+    assert {443, 6443, 53} <= ports
+
+
+def test_helm_s_rights_are_bound_to_nobody_until_the_administrator_says_where() -> None:
+    component = ROOT / "manifests" / "components" / "helm-rbac" / "rbac.yaml"
+    (role,) = yaml.safe_load_all(component.read_text(encoding="utf-8"))
+    assert role["kind"] == "ClusterRole"
+    verbs = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
+    assert set(verbs) == {"secrets", "serviceaccounts"}
+    assert "patch" not in verbs["secrets"]
+
+
 def test_every_file_of_the_base_is_in_its_kustomization() -> None:
     (kustomization,) = _load("kustomization.yaml")
     files = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
@@ -159,3 +178,13 @@ def test_the_scraper_selects_the_deployment_s_pods_and_their_health_port(deploym
     assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     (endpoint,) = spec["podMetricsEndpoints"]
     assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+
+
+def test_no_role_of_ours_is_aggregated_to_the_usual_roles() -> None:
+    """Else every namespace's admin could write policies, which hand out the Pod's rights."""
+    files = [*ROOT.glob("manifests/**/*.yaml"), *ROOT.glob("crds/*.yaml")]
+    documents = [item for file in files for item in yaml.safe_load_all(file.read_text("utf-8")) if item]
+    roles = [item for item in documents if item.get("kind") == "ClusterRole"]
+    assert roles
+    labels = [label for role in roles for label in role["metadata"].get("labels", {})]
+    assert [label for label in labels if label.startswith("rbac.authorization.k8s.io/aggregate-to-")] == []
