@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.authoring.explaining.run import ForgivingAuthorizer
 from k8s_mcp_server.authoring.resources import Served
+from k8s_mcp_server.backends import api_server, argocd_instances
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.cluster import Cluster
-from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.commands.parse import CHECKS
-from k8s_mcp_server.errors import ConfigurationError, Unavailable
+from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.execution.executor import Executor
 from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
 from k8s_mcp_server.execution.sandbox.spawn import Sandbox
@@ -33,7 +33,9 @@ from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.argocd import ArgoCDPreparation
 from k8s_mcp_server.serving.authentication import token_authenticator
 from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
@@ -107,7 +109,9 @@ class Application:
         self._is_draining = False
         self._is_sandboxed = report.satisfies(SandboxLevel(settings.sandbox.value))
         self._level = report.level.value if report.level and self._is_sandboxed else "unavailable"
-        self._served = tuple(tool for tool in CHECKS if binaries.is_cli(tool))
+        self._served = tuple(
+            tool for tool in CHECKS if binaries.is_cli(tool) and (tool is not Tool.ARGOCD or settings.argocd_instances)
+        )
         self._metrics = Metrics()
         self._metrics.sandbox_level(self._level)
         self._metrics.build(version=importlib.metadata.version(DISTRIBUTION), cluster=settings.cluster_name)
@@ -121,16 +125,16 @@ class Application:
             protected_namespaces=frozenset(settings.protected_namespaces),
             max_snapshot_age=settings.snapshot_max_age,
         )
-        self._api_server = api_server = _api_server(settings)
+        self._api_server = server = api_server(settings)
         self.cluster = Cluster(
-            api_server,
+            server,
             environment=environment,
             metrics=self._metrics,
             identity=settings.pod_name or socket.gethostname(),
             resync_seconds=settings.resync,
         )
         self.gateway = Gateway(
-            api_server=api_server,
+            api_server=server,
             authorizer=Authorizer(
                 store=self.cluster.store,
                 discovery=self.cluster.discovery,
@@ -141,6 +145,7 @@ class Application:
             metrics=self._metrics,
             audit=audit,
             service_account=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
+            argocd=argocd_instances(settings, metrics=self._metrics),
         )
         self.executor = (
             Executor(binaries=binaries, sandbox=Sandbox(abi=report.abi), runtime_dir=settings.runtime_dir)
@@ -196,6 +201,7 @@ class Application:
             not_ready=self._cannot_run_reasons,
             cluster=settings.cluster_name,
             clock=time.monotonic,
+            preparations={Tool.ARGOCD: ArgoCDPreparation([each.name for each in settings.argocd_instances])},
         )
         self._checker = self._access_checker(grants, environment)
         reader = HelpReader(self.executor)
@@ -241,7 +247,7 @@ class Application:
                 discovery=self.cluster.discovery,
                 access=self.cluster.access,
                 environment=environment,
-                clock=_now,
+                clock=self.cluster.now,
             )
 
         return AccessChecker(
@@ -313,29 +319,6 @@ class Application:
         while True:
             await asyncio.sleep(_REVALIDATE_SECONDS)
             self.gateway.revalidate()
-
-
-def _api_server(settings: Settings) -> ApiServer:
-    if not settings.kubernetes_host:
-        raise ConfigurationError(
-            "`kubernetes_host` is not set, and there is no KUBERNETES_SERVICE_HOST as in a pod: write the API server's "
-            "host"
-        )
-    api_server = ApiServer(
-        host=settings.kubernetes_host,
-        port=settings.kubernetes_port,
-        ca_file=settings.ca_file,
-        token_file=settings.token_file,
-    )
-    for key, path, read in (
-        ("ca_file", settings.ca_file, api_server.ssl_context),
-        ("token_file", settings.token_file, api_server.token),
-    ):
-        try:
-            read()
-        except Unavailable as error:
-            raise ConfigurationError(f"`{key}` {path}: {error}") from error
-    return api_server
 
 
 def _oidc_issuers(settings: Settings) -> list[OidcIssuer]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
 from k8s_mcp_server.commands.kubectl_files import check_files
-from k8s_mcp_server.commands.words import read_kubectl_words
+from k8s_mcp_server.commands.words import read_kubectl_words, without_flag
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
@@ -220,24 +220,7 @@ def _asks_for_help(read: KubectlWords) -> bool:
 
 def _without(words: Sequence[str], *, flag: Flag) -> str:
     """The command again, without ``flag`` and the word that is its value."""
-    kept: list[str] = []
-    drop_next = False
-    for word in words:
-        if drop_next:
-            drop_next = False
-            continue
-        name = word.lstrip("-").partition("=")[0].replace("_", "-")
-        if word == "-" or not word.startswith("-") or not _is_written_as(word, name=name, flag=flag):
-            kept.append(word)
-        else:
-            drop_next = not flag.joined and flag.name not in _VALUELESS
-    return _quoted(kept)
-
-
-def _is_written_as(word: str, *, name: str, flag: Flag) -> bool:
-    if flag.is_short:
-        return not word.startswith("--") and flag.name in word
-    return word.startswith("--") and name == flag.name
+    return _quoted(without_flag(words, flag=flag, valueless=_VALUELESS))
 
 
 def _split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str]]:

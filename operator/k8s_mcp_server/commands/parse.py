@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.argocd.check import argocd_helper, check_argocd
 from k8s_mcp_server.commands.helm.check import check_helm
 from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
 from k8s_mcp_server.commands.rewrite import without_xargs
@@ -37,9 +38,14 @@ MOST_CLI_STAGES: Final = 3
 CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] = {
     Tool.KUBECTL: check_kubectl,
     Tool.HELM: check_helm,
+    Tool.ARGOCD: check_argocd,
 }
 """For each CLI that the service knows how to run, what refuses the words after its name, given the names of the files
 that the command gets; other CLIs are not served."""
+_HELPERS: Final[Mapping[str, Callable[[Sequence[str]], str]]] = {
+    Tool.KUBECTL: kubectl_helper,
+    Tool.ARGOCD: argocd_helper,
+}
 
 
 def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pipeline:
@@ -72,7 +78,8 @@ def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pi
 
 
 def _with_helper(stage: Stage) -> Stage:
-    return replace(stage, helper=kubectl_helper(stage.argv[1:])) if stage.program == Tool.KUBECTL else stage
+    helper = _HELPERS.get(stage.program)
+    return replace(stage, helper=helper(stage.argv[1:])) if helper is not None else stage
 
 
 def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:

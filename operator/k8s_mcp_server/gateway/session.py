@@ -56,6 +56,7 @@ class CommandSession:
         next_command: what works now, as the first denial with such a command said; empty when none had one.
         namespaces: the first of those that requests were about, in order.
         policies: names of the policies whose rules decided, in order of first use.
+        argocd: the instance of Argo CD that the command means; empty for the first.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
         unfinished: operations on releases that helm has begun and not ended.
@@ -79,6 +80,7 @@ class CommandSession:
     next_command: str = ""
     namespaces: dict[str, None] = field(default_factory=dict)
     policies: dict[str, None] = field(default_factory=dict)
+    argocd: str = ""
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
     unfinished: Unfinished = field(default_factory=Unfinished, repr=False)

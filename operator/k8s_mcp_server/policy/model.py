@@ -52,6 +52,7 @@ UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
 UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
 GroupPrefix = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
+ToolName = Literal["kubectl", "helm", "argocd"]
 Quantity = Annotated[str, Field(max_length=20, pattern=QUANTITY)]
 
 
@@ -258,9 +259,7 @@ class SpecModel(_Strict):
 
     description: Description = ""
     subjects: Annotated[tuple[SubjectModel, ...], Field(strict=False, min_length=1, max_length=64)]
-    tools: Annotated[tuple[Literal["kubectl", "helm"], ...], Field(strict=False, min_length=1, max_length=4)] = (
-        "kubectl",
-    )
+    tools: Annotated[tuple[ToolName, ...], Field(strict=False, min_length=1, max_length=4)] = ("kubectl",)
     rules: Annotated[tuple[RuleModel, ...], Field(strict=False, max_length=64)] = ()
     deny: Annotated[tuple[DenyRuleModel, ...], Field(strict=False, max_length=64)] = ()
     mode: Literal["Enforce", "DryRun", "Audit"] = "Enforce"

@@ -15,7 +15,7 @@ from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.explain import printable, resource
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, Operator, Reach, reach
 from k8s_mcp_server.policy.sensitive import COLLECTION_READS
-from k8s_mcp_server.policy.virtual import scope_of
+from k8s_mcp_server.policy.virtual import ARGOCD_GROUP, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ MAX_SUGGESTIONS = 3
 _MAX_TRIED = 6  # each costs a decision
 _MAX_PLACES = 2  # of one rule
 _MAX_LOOKED_AT = 8  # namespaces, to find those places
+_ARGOCD_VERBS = ("get", "sync", "update", "create")
 _VERBS = ("get", "list", "watch", "patch", "create")
 
 
@@ -91,7 +92,8 @@ def is_here(scope: RuleScope, case: Case) -> bool:
 
 
 def _other_verbs(rule: Rule, asked: str) -> Iterator[str]:
-    return (verb for verb in _VERBS if verb != asked and rule.has_verb(verb))
+    known = _ARGOCD_VERBS if ARGOCD_GROUP in rule.groups else _VERBS
+    return (verb for verb in known if verb != asked and rule.has_verb(verb))
 
 
 def _other_resources(rule: Rule, request: RequestInfo, case: Case) -> Iterator[RequestInfo]:

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from k8s_mcp_server.execution.sandbox.seccomp import build_filter
+from k8s_mcp_server.execution.sandbox.seccomp import Sockets, build_filter
 from k8s_mcp_server.execution.sandbox.syscalls import AARCH64, SYSCALLS, X86_64, Architecture
 
 pytestmark = pytest.mark.unit
@@ -50,17 +50,21 @@ def run(program: bytes, *, number: int, audit_arch: int, arguments: tuple[int, .
 
 
 def call(
-    architecture: Architecture, name: str, *arguments: int, network: bool = True, signals_confined: bool = True
+    architecture: Architecture,
+    name: str,
+    *arguments: int,
+    sockets: Sockets = Sockets.CONNECTING,
+    signals_confined: bool = True,
 ) -> int:
     number = architecture.number(name)
     assert number is not None
-    program = build_filter(network=network, signals_confined=signals_confined, architecture=architecture)
+    program = build_filter(sockets=sockets, signals_confined=signals_confined, architecture=architecture)
     return run(program, number=number, audit_arch=architecture.audit_arch, arguments=arguments)
 
 
 @both
 def test_ordinary_calls_pass(architecture: Architecture) -> None:
-    program = build_filter(network=False, signals_confined=True, architecture=architecture)
+    program = build_filter(sockets=Sockets.NONE, signals_confined=True, architecture=architecture)
     for numbers in ORDINARY.values():
         number = numbers[architecture.column]
         assert run(program, number=number, audit_arch=architecture.audit_arch) == ALLOW
@@ -68,12 +72,12 @@ def test_ordinary_calls_pass(architecture: Architecture) -> None:
 
 @both
 def test_a_foreign_architecture_is_killed(architecture: Architecture) -> None:
-    program = build_filter(network=True, signals_confined=True, architecture=architecture)
+    program = build_filter(sockets=Sockets.CONNECTING, signals_confined=True, architecture=architecture)
     assert run(program, number=0, audit_arch=0x40000003) == KILL
 
 
 def test_the_x32_numbers_are_killed() -> None:
-    program = build_filter(network=True, signals_confined=True, architecture=X86_64)
+    program = build_filter(sockets=Sockets.CONNECTING, signals_confined=True, architecture=X86_64)
     assert run(program, number=0x40000000 | 41, audit_arch=X86_64.audit_arch) == KILL
     assert run(program, number=0xFFFFFFFF, audit_arch=X86_64.audit_arch) == KILL
 
@@ -99,6 +103,8 @@ def test_a_listed_call_is_refused(architecture: Architecture, name: str) -> None
         pytest.param((INET, 3, 1), EPERM, id="raw"),
         pytest.param((UNIX, STREAM, 0), EPERM, id="Unix"),
         pytest.param((NETLINK, 3, 0), EPERM, id="netlink"),
+        pytest.param((NETLINK, 3, 4), EPERM, id="netlink, for other processes' sockets"),
+        pytest.param((NETLINK, DATAGRAM, 0), EPERM, id="netlink of another type"),
         pytest.param((VSOCK, STREAM, 0), EPERM, id="vsock"),
         pytest.param((PACKET, 3, 0), EPERM, id="packet"),
         pytest.param((SMC, STREAM, 0), EPERM, id="SMC"),
@@ -107,7 +113,48 @@ def test_a_listed_call_is_refused(architecture: Architecture, name: str) -> None
 )
 def test_sockets(architecture: Architecture, arguments: tuple[int, ...], expected: int) -> None:
     assert call(architecture, "socket", *arguments) == expected
-    assert call(architecture, "socket", *arguments, network=False) == EPERM
+    assert call(architecture, "socket", *arguments, sockets=Sockets.FORWARDING) == (
+        ALLOW if arguments == (NETLINK, 3, 0) else expected
+    )
+    assert call(architecture, "socket", *arguments, sockets=Sockets.BRIDGING) == (
+        ALLOW if (arguments[0] & 0xFFFFFFFF, *arguments[1:]) == (UNIX, STREAM, 0) else expected
+    )
+    assert call(architecture, "socket", *arguments, sockets=Sockets.NONE) == EPERM
+
+
+@both
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param((UNIX, STREAM | CLOEXEC | NONBLOCK, 0), ALLOW, id="a stream, as Go makes it"),
+        pytest.param((UNIX, DATAGRAM, 0), EPERM, id="datagrams"),
+        pytest.param((UNIX, 5, 0), EPERM, id="packets"),
+        pytest.param((UNIX, STREAM, 1), EPERM, id="another protocol"),
+    ],
+)
+def test_unix_sockets_of_one_that_speaks_with_itself(
+    architecture: Architecture, arguments: tuple[int, ...], expected: int
+) -> None:
+    assert call(architecture, "socket", *arguments, sockets=Sockets.BRIDGING) == expected
+
+
+@both
+@pytest.mark.parametrize("name", ["bind", "listen", "accept", "accept4"])
+def test_only_one_that_speaks_with_itself_may_serve_a_socket(architecture: Architecture, name: str) -> None:
+    assert call(architecture, name, sockets=Sockets.FORWARDING) == ALLOW
+    assert call(architecture, name, sockets=Sockets.BRIDGING) == ALLOW
+    assert call(architecture, name, sockets=Sockets.CONNECTING) == EPERM
+    assert call(architecture, name, sockets=Sockets.NONE) == EPERM
+
+
+@both
+@pytest.mark.parametrize("name", sorted(set(SYSCALLS) - BY_ARGUMENTS - {"bind", "listen", "accept", "accept4"}))
+def test_one_that_speaks_with_itself_may_call_nothing_else_that_is_listed(
+    architecture: Architecture, name: str
+) -> None:
+    if architecture.number(name) is not None:
+        assert call(architecture, name, sockets=Sockets.FORWARDING) == EPERM
+        assert call(architecture, name, sockets=Sockets.BRIDGING) == EPERM
 
 
 @both
@@ -195,6 +242,6 @@ def test_memory_that_no_limit_counts(architecture: Architecture, flags: int, exp
 
 @both
 def test_the_program_is_within_the_kernels_bounds(architecture: Architecture) -> None:
-    for network in (False, True):
-        program = build_filter(network=network, signals_confined=False, architecture=architecture)
+    for sockets in Sockets:
+        program = build_filter(sockets=sockets, signals_confined=False, architecture=architecture)
         assert len(program) // 8 < 4096

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from k8s_mcp_server.execution.sandbox import kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _CREATE_VERSION = 1
 _RULE_PATH, _RULE_PORT = 1, 2
-_CONNECT_TCP = 2
-_BIND_AND_CONNECT_TCP = 3
+_BIND_TCP, _CONNECT_TCP = 1, 2
 _SCOPE_ABSTRACT_UNIX_AND_SIGNAL = 3
 
 ABI_WITH_TCP = 4
@@ -65,6 +65,7 @@ USE_FOLDER = (
     | FileAccess.REFER
     | FileAccess.TRUNCATE
 )
+USE_SOCKETS = FileAccess.MAKE_SOCK | FileAccess.REMOVE_FILE
 _ON_FILES = FileAccess.EXECUTE | READ_AND_WRITE_FILE | FileAccess.TRUNCATE | FileAccess.IOCTL_DEV
 _HANDLED_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # ABI: number of file rights
 
@@ -91,27 +92,37 @@ class Ruleset:
     Args:
         abi: the ABI to use, at most ``supported_abi()``; below 4 there are no port rules, below 6 signals are not
             confined.
-        files: the only files that may be opened.
+        files: the only files that may be opened; None leaves files, and scopes, to another ruleset.
         connect_ports: the only TCP ports that may be connected to (on any address: Landlock knows ports, not
-            hosts).
+            hosts); None leaves ports to another ruleset.
+        bind_any_port: whether a socket may be bound to a port of the kernel's choice.
 
     Raises:
         OSError: the kernel refused.
     """
 
-    def __init__(self, *, abi: int, files: tuple[FileRule, ...], connect_ports: tuple[int, ...] = ()) -> None:
-        self._handled = FileAccess((1 << _HANDLED_BITS[min(abi, 5)]) - 1)
-        network = _BIND_AND_CONNECT_TCP if abi >= ABI_WITH_TCP else 0
-        scopes = _SCOPE_ABSTRACT_UNIX_AND_SIGNAL if abi >= ABI_WITH_SCOPES else 0
+    def __init__(
+        self,
+        *,
+        abi: int,
+        files: Iterable[FileRule] | None,
+        connect_ports: Iterable[int] | None = (),
+        bind_any_port: bool = False,
+    ) -> None:
+        self._handled = FileAccess((1 << _HANDLED_BITS[min(abi, 5)]) - 1 if files is not None else 0)
+        network = _BIND_TCP | _CONNECT_TCP if abi >= ABI_WITH_TCP and connect_ports is not None else 0
+        scopes = _SCOPE_ABSTRACT_UNIX_AND_SIGNAL if abi >= ABI_WITH_SCOPES and files is not None else 0
         size = 8 if abi < ABI_WITH_TCP else 16 if abi < ABI_WITH_SCOPES else 24
         attributes = struct.pack("=QQQ", self._handled, network, scopes)[:size]
         self._descriptor = kernel.system_call(_CREATE_RULESET, attributes, size, 0)
         try:
             os.set_inheritable(self._descriptor, False)  # noqa: FBT003 - the parameter has no name
-            for rule in files:
+            for rule in files or ():
                 self._allow_path(rule)
-            for port in connect_ports if network else ():
+            for port in (connect_ports or ()) if network else ():
                 self._add(_RULE_PORT, struct.pack("=QQ", _CONNECT_TCP, port))
+            if network and bind_any_port:
+                self._add(_RULE_PORT, struct.pack("=QQ", _BIND_TCP, 0))
         except BaseException:
             self.close()
             raise

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_mcp_server.execution.sandbox.landlock import READ, READ_AND_WRITE_FILE, RUN, USE_FOLDER, FileRule
+from k8s_mcp_server.execution.sandbox.landlock import (
+    READ,
+    READ_AND_WRITE_FILE,
+    RUN,
+    USE_FOLDER,
+    USE_SOCKETS,
+    FileRule,
+)
+from k8s_mcp_server.execution.sandbox.seccomp import Sockets
 
 if TYPE_CHECKING:
     from k8s_mcp_server.execution.binaries import Program
@@ -17,6 +25,7 @@ _TIME_ZONES = (
     FileRule(path=Path("/usr/share/zoneinfo"), access=READ),
 )
 _LOADER_CACHE = FileRule(path=Path("/etc/ld.so.cache"), access=READ)
+_HOSTS = FileRule(path=Path("/etc/hosts"), access=READ)  # it says what localhost is
 _LOCALES = FileRule(path=Path("/usr/lib/locale"), access=READ)
 
 
@@ -26,13 +35,16 @@ class Profile:
 
     Args:
         files: the only files that it may open or execute.
-        network: whether it may have TCP sockets.
+        sockets: which it may make.
         connect_ports: the only TCP ports that it may connect to.
+        forward_ports: for one that forwards ports to itself: it may bind any port of the kernel's choice, and connect
+            to these, among which the kernel chooses.
     """
 
     files: tuple[FileRule, ...]
-    network: bool = False
+    sockets: Sockets = Sockets.NONE
     connect_ports: tuple[int, ...] = ()
+    forward_ports: range = range(0)
 
 
 def cli_profile(
@@ -42,6 +54,8 @@ def cli_profile(
     write: tuple[Path, ...],
     connect_ports: tuple[int, ...],
     helper: Program | None = None,
+    forward_ports: range = range(0),
+    sockets_in: Path | None = None,
 ) -> Profile:
     """A bundled CLI: executes nothing but itself, sees its own command's files, connects to the gateway.
 
@@ -51,18 +65,24 @@ def cli_profile(
         read: its kubeconfig and the like.
         write: its home.
         connect_ports: the gateway's port, or none.
+        forward_ports: see ``Profile``; only where there is a gateway.
+        sockets_in: the one folder in which it may make Unix sockets; None for a CLI that makes none.
     """
+    sockets = Sockets.FORWARDING if forward_ports else Sockets.BRIDGING if sockets_in else Sockets.CONNECTING
     return Profile(
         files=(
             *_run(program),
             *(_run(helper) if helper else ()),
             _DEV_NULL,
             *_TIME_ZONES,
+            *((_HOSTS,) if forward_ports else ()),
             *(FileRule(path=path, access=READ) for path in read),
             *(FileRule(path=path, access=USE_FOLDER) for path in write),
+            *((FileRule(path=sockets_in, access=USE_SOCKETS),) if sockets_in else ()),
         ),
-        network=bool(connect_ports),
+        sockets=sockets if connect_ports else Sockets.NONE,
         connect_ports=connect_ports,
+        forward_ports=forward_ports if connect_ports else range(0),
     )
 
 

@@ -19,6 +19,7 @@ import signal
 import socket
 import struct
 from ctypes import addressof, create_string_buffer
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.execution.sandbox import kernel
@@ -54,15 +55,34 @@ _BY_ARGUMENTS: Final = frozenset(
     }
 )  # fmt: skip
 
+# What serving a socket takes, beside making it.
+_SERVING: Final = frozenset({"bind", "listen", "accept", "accept4"})
+
 Instruction = tuple[int, int, int, int]
 _ALLOWED: Final[Instruction] = (_RETURN, 0, 0, _ALLOW)
 
 
-def build_filter(*, network: bool, signals_confined: bool, architecture: Architecture | None = None) -> bytes:
+class Sockets(Enum):
+    """Which sockets a process may make.
+
+    ``connecting``: TCP over IPv4 and IPv6, protocol 0 or TCP. ``forwarding``: these may be served, too, and a netlink
+    socket may ask the kernel for its own addresses, which istioctl's XDS client tells istiod; changing anything
+    through it takes a capability that no command has. ``bridging``: ``connecting``, and Unix stream sockets, which may
+    be served: argocd speaks gRPC with itself over one. A filter cannot tell which socket is served; Landlock keeps
+    TCP sockets from being bound, and Unix ones out of all folders but one.
+    """
+
+    NONE = "none"
+    CONNECTING = "connecting"
+    FORWARDING = "forwarding"
+    BRIDGING = "bridging"
+
+
+def build_filter(*, sockets: Sockets, signals_confined: bool, architecture: Architecture | None = None) -> bytes:
     """The filter's program.
 
     Args:
-        network: whether TCP sockets (IPv4 and IPv6, protocol 0 or TCP) may be made at all.
+        sockets: which may be made.
         signals_confined: whether Landlock confines signals. Where it does not, no call is left that signals, not
             even the process itself; one that raises SIGPIPE ends by SIGSYS instead, because a program that has lost
             its reader must end as such.
@@ -75,14 +95,15 @@ def build_filter(*, network: bool, signals_confined: bool, architecture: Archite
     if architecture is None:
         raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
     program = _foreign_calls(architecture)
-    for name in SYSCALLS:
+    allowed = _SERVING if sockets in {Sockets.FORWARDING, Sockets.BRIDGING} else frozenset()
+    for name in SYSCALLS.keys() - _BY_ARGUMENTS - allowed:
         number = architecture.number(name)
-        if number is not None and name not in _BY_ARGUMENTS:
+        if number is not None:
             program += _when(number, [_end(_EPERM)])
     program += _processes(architecture)
     program += _signals(architecture, signals_confined=signals_confined)
     program += _memory(architecture)
-    program += _sockets(architecture, network=network)
+    program += _sockets(architecture, sockets=sockets)
     program.append(_end(_ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
@@ -143,10 +164,11 @@ def _memory(architecture: Architecture) -> list[Instruction]:
     return _when(_known(architecture, "mmap"), block)
 
 
-def _sockets(architecture: Architecture, *, network: bool) -> list[Instruction]:
+def _sockets(architecture: Architecture, *, sockets: Sockets) -> list[Instruction]:
     make, to, message = (_known(architecture, name) for name in ("socket", "sendto", "sendmsg"))
-    if not network:
+    if sockets is Sockets.NONE:
         return _when(make, [_end(_EPERM)])
+    more = _MORE_FAMILIES.get(sockets, [])
     fast_open = [(_ANY_BIT, 0, 1, _MSG_FASTOPEN), _end(_EPERM), _end(_ALLOW)]
     return [
         *_when(to, [_argument(3), *fast_open]),
@@ -155,6 +177,7 @@ def _sockets(architecture: Architecture, *, network: bool) -> list[Instruction]:
             make,
             [
                 _argument(0),
+                *more,
                 (_EQUAL, 2, 0, socket.AF_INET),
                 (_EQUAL, 1, 0, socket.AF_INET6),
                 _end(_EPERM),
@@ -199,3 +222,29 @@ def _known(architecture: Architecture, name: str) -> int:
     if number is None:
         raise KeyError(name)
     return number
+
+
+_NETLINK_ROUTE: Final[list[Instruction]] = [  # for the family that was loaded; falls through for any other
+    (_EQUAL, 0, 8, socket.AF_NETLINK),
+    _argument(1),
+    (_AND, 0, 0, _SOCK_TYPE_MASK),
+    (_EQUAL, 1, 0, socket.SOCK_RAW),
+    _end(_EPERM),
+    _argument(2),
+    (_EQUAL, 1, 0, socket.NETLINK_ROUTE),
+    _end(_EPERM),
+    _end(_ALLOW),
+]
+
+_UNIX_STREAM: Final[list[Instruction]] = [  # likewise
+    (_EQUAL, 0, 8, socket.AF_UNIX),
+    _argument(1),
+    (_AND, 0, 0, _SOCK_TYPE_MASK),
+    (_EQUAL, 1, 0, socket.SOCK_STREAM),
+    _end(_EPERM),
+    _argument(2),
+    (_EQUAL, 1, 0, 0),
+    _end(_EPERM),
+    _end(_ALLOW),
+]
+_MORE_FAMILIES: Final = {Sockets.FORWARDING: _NETLINK_ROUTE, Sockets.BRIDGING: _UNIX_STREAM}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from k8s_mcp_server.execution.sandbox import kernel, seccomp
 from k8s_mcp_server.execution.sandbox.children import Children
 from k8s_mcp_server.execution.sandbox.landlock import ABI_WITH_SCOPES, Ruleset
+from k8s_mcp_server.execution.sandbox.ports import PortRulesets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,9 +69,10 @@ class Sandbox:
         self.signals_confined = abi >= ABI_WITH_SCOPES
         self._children = Children()
         self._filters = {
-            network: seccomp.build_filter(network=network, signals_confined=self.signals_confined)
-            for network in (False, True)
+            sockets: seccomp.build_filter(sockets=sockets, signals_confined=self.signals_confined)
+            for sockets in seccomp.Sockets
         }
+        self._forwarding = PortRulesets(abi=abi)
 
     def start(self, spec: ProcessSpec, *, profile: Profile) -> Future[subprocess.Popen[bytes]]:
         """Start the process as the leader of its own session; the future has it, or the OSError of a refusal."""
@@ -99,11 +101,15 @@ class Sandbox:
             return process
 
     def _start_confined(self, spec: ProcessSpec, profile: Profile) -> subprocess.Popen[bytes]:
-        ruleset = Ruleset(abi=self._abi, files=profile.files, connect_ports=profile.connect_ports)
+        forwarding = self._forwarding.of(profile) if profile.forward_ports else None
+        ports = profile.connect_ports if forwarding is None else None
+        ruleset = Ruleset(abi=self._abi, files=profile.files, connect_ports=ports)
         try:
             kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+            if forwarding is not None:
+                forwarding.restrict_this_thread()
             ruleset.restrict_this_thread()
-            seccomp.restrict_this_thread(self._filters[profile.network])
+            seccomp.restrict_this_thread(self._filters[profile.sockets])
             return subprocess.Popen(
                 [word.encode() for word in spec.argv],
                 executable=str(spec.executable).encode(),
