@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.helm.check import check_helm
 from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
 from k8s_mcp_server.commands.tokenizer import tokenize
 from k8s_mcp_server.errors import CommandRefused
@@ -33,7 +34,10 @@ _FILTER_ADVICE: Final = {
 
 
 MOST_CLI_STAGES: Final = 3
-CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] = {Tool.KUBECTL: check_kubectl}
+CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] = {
+    Tool.KUBECTL: check_kubectl,
+    Tool.HELM: check_helm,
+}
 """For each CLI that the service knows how to run, what refuses the words after its name, given the names of the files
 that the command gets; other CLIs are not served."""
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_mcp_server.errors import K8sMcpError
-from k8s_mcp_server.policy.decide import DecisionContext, decide, depends_on_rbac
+from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.rights import Rights
+from k8s_mcp_server.policy.standing import lost_standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -134,6 +135,20 @@ class Authorizer:
             return _decided(
                 requests, context, {request: answer for request, answer in known.items() if answer is not None}
             )
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
+
+    def decide_denies(self, request: RequestInfo, *, client: Client, tool: Tool) -> Decision:
+        """What denies leave of the request, whoever gives it. Never raises."""
+        try:
+            return decide_denies(request, self.context(client=client, tool=tool))
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
+
+    def lost_standing(self, *, client: Client, tool: Tool) -> Decision | None:
+        """Why everything that the client could ask by the CLI would be denied; None when some of it may be allowed."""
+        try:
+            return lost_standing(self.context(client=client, tool=tool))
         except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
             return _faulty()
 

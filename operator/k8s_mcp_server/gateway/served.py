@@ -87,13 +87,18 @@ class ServedRequest:
         session = self._session
         if session is None or not self._required or not self._decision.allowed:
             return
-        decision = self._accounting.authorizer.decide(self._required, client=session.client, tool=session.tool)
+        decision = self._decide_again(session)
         if _kind(decision) != _kind(self._decision):
             self._deny(_ended(decision) if decision.allowed else decision)
             session.requests_revoked += 1
+            session.end(self._decision)
             self._connection.abort()
         elif self._cut is not None and decision.cut is not None:
             self._cut.newest = decision.cut
+
+    def _decide_again(self, session: CommandSession) -> Decision:
+        """The decision about the request from what is known now."""
+        return self._accounting.authorizer.decide(self._required, client=session.client, tool=session.tool)
 
     def _authenticate(self, token: str) -> CommandSession:
         """The session that the token belongs to.
