@@ -21,6 +21,7 @@ from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.cluster.discovery import resources_of
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.virtual import scope_of
 
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.documents import Document
@@ -107,8 +108,8 @@ class Served:
         return self._verbs.get(name, frozenset())
 
     def scope(self, name: ResourceName) -> Scope | None:
-        """Namespaced or Cluster; None when it is not served."""
-        return self.catalog.scope_of(group=name.group, resource=name.resource)
+        """Namespaced or Cluster; None when it is neither served nor virtual."""
+        return scope_of(self.catalog, group=name.group, resource=name.resource)
 
     def find(self, text: str) -> ResourceName:
         """What kubectl would understand: ``deploy``, ``Pod``, ``deployments.apps/scale``, ``widgets.example.com``.
