@@ -113,6 +113,12 @@ e2e: $(READY) ## A real node with the image, real control planes of the CLIs (ab
 	@$(BIN)/python -m devtools.toolchain ensure --e2e
 	@$(BIN)/pytest tests/e2e -m e2e
 
+.PHONY: soak
+soak: $(READY) ## What takes a quarter of an hour on the real node: the kubelet renews tokens under load (as root)
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/python -m devtools.toolchain ensure --e2e
+	@$(BIN)/pytest tests/e2e/node -m soak
+
 .PHONY: image
 image: $(READY) ## The image, without a container engine: dist/image.tar and the sizes of its parts (as root)
 	@$(BIN)/python -m devtools.node check
