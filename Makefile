@@ -63,6 +63,7 @@ lint: $(READY) ## ruff, mypy strict, import layers, YAML, Dockerfile, workflows
 	@$(BIN)/yamllint --strict crds manifests examples .github
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/zizmor --quiet --offline .github/workflows
+	@"$$($(BIN)/python -m devtools.toolchain ensure actionlint --print-dir)/actionlint"
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what ruff can

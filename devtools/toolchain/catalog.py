@@ -226,8 +226,17 @@ def _oldest(tools_dir: Path) -> list[GoTool]:
 
 
 def _checkers(tools_dir: Path) -> list[GoTool]:
-    """What checks the manifests in its own project's words."""
+    """What checks the workflows, and the manifests in its own project's words."""
     return [
+        GoTool(
+            name="actionlint",
+            folder=tools_dir / "actionlint",
+            package="github.com/rhysd/actionlint/cmd/actionlint",
+            source="github.com/rhysd/actionlint",
+            stamps=("github.com/rhysd/actionlint.version={version}",),
+            version_args=("-version",),
+            only_e2e=True,
+        ),
         GoTool(
             name="promtool",
             folder=tools_dir / "prometheus",
@@ -236,7 +245,7 @@ def _checkers(tools_dir: Path) -> list[GoTool]:
             stamps=("github.com/prometheus/common/version.Version={version}",),
             tags=("remove_all_sd",),  # the clients of every cloud: half of the build
             only_e2e=True,
-        )
+        ),
     ]
 
 
