@@ -76,7 +76,8 @@ class KwokCluster(TestCluster):
         `name` is a DNS label of at most 40 characters. `workdir` doesn't exist yet, is empty, or holds what is left
         of a cluster that doesn't run any more. `exec_on_host` makes `kubectl exec` run the command on this machine
         as this user, the only way that KWOK has to answer it. `keep` leaves the cluster running at `stop`
-        (default: `K8S_SKIP_CLEANUP`). `binaries` are the paths of `kwokctl.COMPONENTS` (default: `ensure_tools`).
+        (default: `K8S_SKIP_CLEANUP`). `binaries` are the paths of `kwokctl.COMPONENTS` (default: `ensure_tools`, of the
+        release that `K8S_MCP_TEST_KUBERNETES` chooses).
 
         Raises:
             ClusterError: it didn't start within its time; nothing of it is left.
@@ -86,8 +87,9 @@ class KwokCluster(TestCluster):
         name = "test" if name is None else name
         if _NAME.fullmatch(name) is None:
             raise ClusterError(f"{name!r} is no name for a cluster: at most 40 of a-z, 0-9 and -")
-        binaries = ensure_tools(kwokctl.COMPONENTS) if binaries is None else binaries
-        keep = Switches.from_environment().skip_cleanup if keep is None else keep
+        switches = Switches.from_environment()
+        binaries = _binaries(switches) if binaries is None else binaries
+        keep = switches.skip_cleanup if keep is None else keep
         cluster = cls(name=name, workdir=_claim(workdir), binaries=binaries, keep=keep)
         try:
             cluster._start(nodes=nodes, exec_on_host=exec_on_host, report=report)
@@ -192,6 +194,13 @@ class KwokCluster(TestCluster):
         atexit.unregister(self._remove)
         if self._guard is not None:
             self._guard.release()
+
+
+def _binaries(switches: Switches) -> Mapping[str, Path]:
+    """The components, those of the API server's release from the oldest one where that is asked for."""
+    of_release = {name: f"{name}-oldest" for name in kwokctl.CONTROL_PLANE} if switches.use_oldest else {}
+    built = ensure_tools([of_release.get(name, name) for name in kwokctl.COMPONENTS])
+    return {name: built[of_release.get(name, name)] for name in kwokctl.COMPONENTS}
 
 
 def _output(process: subprocess.Popen[str]) -> str | None:

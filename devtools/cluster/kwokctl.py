@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kwokctl", "kubectl")
+CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+"""What makes a cluster one of a release of Kubernetes."""
+
+COMPONENTS = ("etcd", *CONTROL_PLANE, "kwok", "kwokctl", "kubectl")
 """The tools of the catalog that a cluster needs."""
 
 PORTS = (

@@ -78,7 +78,7 @@ class GoTool:
 
 def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
     """Return every known tool by name, in the order that builds them best (the shared packages first)."""
-    tools = [*_cluster(tools_dir), *_clis(tools_dir)]
+    tools = [*_cluster(tools_dir), *_clis(tools_dir), *_oldest(tools_dir)]
     return {tool.name: tool for tool in tools}
 
 
@@ -152,6 +152,21 @@ def _clis(tools_dir: Path) -> list[GoTool]:
             version_args=("version", "--client", "--short"),
             only_e2e=True,
         ),
+    ]
+
+
+def _oldest(tools_dir: Path) -> list[GoTool]:
+    """The control plane of the oldest Kubernetes release that the service supports."""
+    return [
+        GoTool(
+            name=f"{name}-oldest",
+            folder=tools_dir / "kubernetes-oldest",
+            package=f"k8s.io/kubernetes/cmd/{name}",
+            source="k8s.io/kubernetes",
+            stamps=_KUBERNETES_STAMPS,
+            only_e2e=True,
+        )
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     ]
 
 

@@ -42,7 +42,7 @@ def _ensure(options: argparse.Namespace) -> int:
 
 def _list(_: argparse.Namespace) -> int:
     for tool in select((), e2e=True):
-        print(f"{tool.name:<26}{tool.version:<14}tools/{tool.folder.name}")
+        print(f"{tool.name:<32}{tool.version:<14}tools/{tool.folder.name}")
     return 0
 
 

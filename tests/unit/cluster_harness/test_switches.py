@@ -40,3 +40,13 @@ def test_a_word_that_is_no_truth_value_is_refused() -> None:
 
 def test_the_context_is_taken_as_it_is() -> None:
     assert Switches.from_environment({"K8S_CONTEXT": "staging"}).context == "staging"
+
+
+@pytest.mark.parametrize(("word", "oldest"), [("", False), ("pinned", False), ("oldest", True)])
+def test_the_release_is_the_pinned_one_or_the_oldest(word: str, oldest: bool) -> None:
+    assert Switches.from_environment({"K8S_MCP_TEST_KUBERNETES": word}).use_oldest is oldest
+
+
+def test_a_release_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ClusterError, match="K8S_MCP_TEST_KUBERNETES is 'old'; write pinned or oldest"):
+        Switches.from_environment({"K8S_MCP_TEST_KUBERNETES": "old"})
