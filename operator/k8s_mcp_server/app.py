@@ -38,6 +38,7 @@ from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving import text
 from k8s_mcp_server.serving.admission import Admission
 from k8s_mcp_server.serving.connections import ConnectionLimits
@@ -45,6 +46,7 @@ from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
+from k8s_mcp_server.serving.istioctl import IstioctlPreparation
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
 from k8s_mcp_server.serving.mcp_server import AgentServer
 from k8s_mcp_server.serving.recorder import CommandRecorder
@@ -56,6 +58,7 @@ from k8s_mcp_server.telemetry.logs import configure_logging
 from k8s_mcp_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from k8s_mcp_server.serving.runner import Preparation
     from k8s_mcp_server.serving.tools.base import AgentTool
     from k8s_mcp_server.settings import Settings
 
@@ -126,15 +129,16 @@ class Application:
             identity=settings.pod_name or socket.gethostname(),
             resync_seconds=settings.resync,
         )
+        self._authorizer = Authorizer(
+            store=self.cluster.store,
+            discovery=self.cluster.discovery,
+            access=self.cluster.access,
+            environment=environment,
+            clock=_now,
+        )
         self.gateway = Gateway(
             api_server=api_server,
-            authorizer=Authorizer(
-                store=self.cluster.store,
-                discovery=self.cluster.discovery,
-                access=self.cluster.access,
-                environment=environment,
-                clock=_now,
-            ),
+            authorizer=self._authorizer,
             metrics=self._metrics,
             audit=audit,
             service_account=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
@@ -174,6 +178,13 @@ class Application:
         own = tuple(reason.value for reason, holds in checks.items() if holds)
         return own + tuple(reason.value for reason in self.cluster.not_ready_reasons())
 
+    def _preparations(self) -> dict[Tool, Preparation]:
+        return {
+            Tool.ISTIOCTL: IstioctlPreparation(
+                authorizer=self._authorizer, istio_namespace=self._settings.istio_namespace
+            )
+        }
+
     def _mcp_server(self, environment: Environment, *, audit: AuditLog) -> HttpServer:
         settings = self._settings
         grants = Grants(
@@ -193,6 +204,7 @@ class Application:
             not_ready=self._cannot_run_reasons,
             cluster=settings.cluster_name,
             clock=time.monotonic,
+            preparations=self._preparations(),
         )
         tools: list[AgentTool] = [
             *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in self._served),

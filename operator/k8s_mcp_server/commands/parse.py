@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.istioctl.check import check_istioctl
 from k8s_mcp_server.commands.kubectl import check_kubectl
 from k8s_mcp_server.commands.tokenizer import tokenize
 from k8s_mcp_server.errors import CommandRefused
@@ -34,7 +35,10 @@ _FILTER_ADVICE: Final = {
 
 
 MOST_CLI_STAGES: Final = 3
-CHECKS: Final[Mapping[Tool, Callable[[Sequence[str]], None]]] = {Tool.KUBECTL: check_kubectl}
+CHECKS: Final[Mapping[Tool, Callable[[Sequence[str]], None]]] = {
+    Tool.KUBECTL: check_kubectl,
+    Tool.ISTIOCTL: check_istioctl,
+}
 """For each CLI that the service knows how to run, what refuses the words after its name; other CLIs are not served."""
 
 

@@ -8,10 +8,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.dryrun import UnreadableBody, dry_run_body, dry_run_target
-from k8s_mcp_server.gateway.forwarding import DecidedRequest, Forwarder
+from k8s_mcp_server.gateway.forwarding import DecidedRequest, ForbiddenUpstream, Forwarder
 from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
+from k8s_mcp_server.gateway.nothing import answer_nothing
 from k8s_mcp_server.gateway.outgoing import Attribution
-from k8s_mcp_server.gateway.permissions import required_requests
+from k8s_mcp_server.gateway.permissions import is_connect, required_requests
+from k8s_mcp_server.gateway.planned import (
+    NOTHING_FOR_ANYBODY,
+    LeftOut,
+    as_whole,
+    is_left_out,
+    misused,
+    reader_of,
+    resource_name,
+)
+from k8s_mcp_server.gateway.portforward.errors import ForwardRefused
+from k8s_mcp_server.gateway.portforward.inspector import without_extensions
 from k8s_mcp_server.gateway.recorded import recorded_target
 from k8s_mcp_server.gateway.requestinfo import UnresolvableRequest, first, request_info
 from k8s_mcp_server.gateway.response import ResponseWriter
@@ -28,6 +40,8 @@ from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 if TYPE_CHECKING:
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.front import FrontConnection
+    from k8s_mcp_server.gateway.plan import Opening
+    from k8s_mcp_server.gateway.portforward.inspector import ForwardInspector
     from k8s_mcp_server.gateway.session import CommandSession, Sessions
     from k8s_mcp_server.gateway.stream import ByteStream
     from k8s_mcp_server.policy.request import RequestInfo
@@ -84,6 +98,8 @@ class Exchange:
         self._session: CommandSession | None = None
         self._info: RequestInfo | None = None
         self._required: tuple[RequestInfo, ...] = ()
+        self._made: tuple[RequestInfo, ...] = ()
+        self._opening: Opening | None = None
         self._decision = malformed("The request was not understood.")
         self._cut: _CurrentCut | None = None
         self._audit_id = str(uuid.uuid4())
@@ -104,8 +120,13 @@ class Exchange:
                 await self._answer_review(session, target, info)
             else:
                 await self._forward(session, target, info)
+        except (LeftOut, ForbiddenUpstream):
+            await self._answer_nothing()
         except Refused as refused:
             self._refuse(refused.refusal)
+        except ForwardRefused as error:
+            self._deny(misused(error))
+            self._connection.abort()
         except HeadRefused as error:  # the body, read while the request was being served
             self._decision = malformed(error.message)
             self._refuse(Refusal(code=error.status, message=error.message))
@@ -117,7 +138,12 @@ class Exchange:
         session = self._session
         if session is None or not self._required or not self._decision.allowed:
             return
-        decision = self._services.authorizer.decide(self._required, client=session.client, tool=session.tool)
+        authorizer = self._services.authorizer
+        decision = authorizer.withheld(self._made, client=session.client, tool=session.tool) or authorizer.decide(
+            self._required, client=session.client, tool=session.tool
+        )
+        if self._opening is not None:
+            decision = as_whole(decision)
         if _kind(decision) != _kind(self._decision):
             self._deny(_ended(decision) if decision.allowed else decision)
             session.requests_revoked += 1
@@ -168,11 +194,26 @@ class Exchange:
             audiences = read_audiences(await self._whole_body(), content_type=content_type)
             self._info = info = replace(info, audiences=audiences)
         required = required_requests(info, method=self._head.method, content_type=content_type)
-        decision = await self._services.authorizer.authorize(required, client=session.client, tool=session.tool)
+        made: tuple[RequestInfo, ...] = ()
+        self._opening = opening = session.plan.find(info)
+        if opening is not None:
+            right = opening.right_for(info)
+            if right is None:
+                self._decision = NOTHING_FOR_ANYBODY
+                raise LeftOut
+            required, made = (right,), required
+        authorizer, client, tool = self._services.authorizer, session.client, session.tool
+        decision = await authorizer.find_withheld(made, client=client, tool=tool)
+        decision = decision or await authorizer.authorize(required, client=client, tool=tool)
+        if opening is not None:
+            decision = as_whole(decision)
         if not decision.allowed:
+            if is_left_out(decision, info, plan=session.plan):
+                self._decision = decision
+                raise LeftOut
             self._deny(decision)
             raise Refused(forbidden(decision, info))
-        self._required, self._decision = required, decision
+        self._required, self._made, self._decision = required, made, decision
         session.count(decision)
         return info
 
@@ -181,11 +222,13 @@ class Exchange:
             self._cut = _CurrentCut(newest=self._decision.cut)
         elif self._decision.verdict is Verdict.FILTERED:
             raise Refused(Refusal(code=502, message="The answer cannot be cut to what you may see."))
-        head = self._head
+        head, inspector = self._head, self._inspector(info)
+        if inspector is not None:
+            head = without_extensions(head)
         if self._decision.dry_run:
             head, target = await self._dry_run_head(), dry_run_target(target)
             session.dry_runs += 1
-        elif may_change(info) and not first(target.query, "dryRun"):
+        elif self._changes_something(info) and not first(target.query, "dryRun"):
             session.writes += 1
         request = DecidedRequest(
             head=head,
@@ -194,6 +237,8 @@ class Exchange:
             body=self._body if self._head.has_body else None,
             attribution=self._attribution(session),
             cut=self._cut,
+            inspector=inspector,
+            is_dispensable=session.plan.leaves_out(info),
         )
         await self._services.forwarder.forward(request, writer=self._writer, connection=self._connection)
 
@@ -208,6 +253,33 @@ class Exchange:
             attribution=self._attribution(session),
         )
         await self._services.reviews.answer(review, self._writer)
+
+    def _inspector(self, info: RequestInfo) -> ForwardInspector | None:
+        """What reads the client's side of a planned port-forward."""
+        if self._opening is None or not is_connect(info):
+            return None
+        reader = reader_of(self._opening, self._head)
+        if reader is None:
+            self._deny(malformed("A planned port-forward is asked for in a way that cannot be read."))
+            raise Refused(Refusal(code=400, message=self._decision.message))
+        return reader
+
+    def _changes_something(self, info: RequestInfo) -> bool:
+        return may_change(self._required[0] if self._opening is not None else info)
+
+    async def _answer_nothing(self) -> None:
+        session, info = self._session, self._info
+        if session is None or info is None:
+            raise RuntimeError("nothing is left out before a request is understood")
+        session.left_out[resource_name(info)] = None
+        await answer_nothing(
+            info,
+            target=parse_target(self._head.target),
+            accept=self._head.headers.get("accept"),
+            kind=self._services.authorizer.kind_of(group=info.api_group, resource=info.resource),
+            writer=self._writer,
+            audit_id=self._audit_id,
+        )
 
     def _attribution(self, session: CommandSession) -> Attribution:
         return Attribution(

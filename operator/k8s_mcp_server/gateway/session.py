@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from k8s_mcp_server.gateway.plan import CommandPlan
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class CommandSession:
         denials: what was said about the first twenty denials, each once, in order.
         denial_reasons: why requests were denied.
         policies: names of the policies whose rules decided, in order of first use.
+        plan: what the command may ask for by rights of another name; set before it starts.
+        left_out: resources whose lists and watches were answered with nothing, as ``secrets`` or ``gateways.GROUP``.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
     """
@@ -67,6 +70,8 @@ class CommandSession:
     denials: list[str] = field(default_factory=list)
     denial_reasons: set[Reason] = field(default_factory=set)
     policies: dict[str, None] = field(default_factory=dict)
+    plan: CommandPlan = field(default_factory=CommandPlan)
+    left_out: dict[str, None] = field(default_factory=dict)
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
 
-__all__ = ["DecisionContext", "allows", "decide", "depends_on_rbac"]
+__all__ = ["DecisionContext", "allows", "decide", "depends_on_rbac", "why_withheld"]
 
 Step: TypeAlias = Callable[[Case], Decision | None]
 
@@ -45,6 +45,22 @@ def decide(request: RequestInfo, context: DecisionContext) -> Decision:
     if decision is not None:
         return decision
     return refuse(case, nearest=nearest(case, allows=partial(allows, context=context)))
+
+
+def why_withheld(request: RequestInfo, context: DecisionContext) -> Decision | None:
+    """What says no to a request that a right of another name gives; None when nothing does.
+
+    A virtual right is decided by ``decide`` like any other; but what nobody gets, and what a deny takes, is not to be
+    had by another name either. A deny that would take part of a list takes all of it here: nobody cuts the answer.
+    """
+    case = Case.of(request, context)
+    for step in _WITHHOLDING:
+        decision = step(case)
+        if decision is not None:
+            return decision
+    if not case.narrowing and not case.has_untold_deny:
+        return None
+    return refusal(Reason.DENIED_BY_RULE, explain.withheld(context.client, request))
 
 
 def depends_on_rbac(request: RequestInfo, context: DecisionContext) -> bool:
@@ -279,13 +295,16 @@ def _is_misplaced(question: Question) -> bool:
     return bool(request.namespace) and not (question.is_about_namespaces and request.namespace == request.name)
 
 
-_STEPS: tuple[Step, ...] = (
+_WITHHOLDING: tuple[Step, ...] = (
     _check_freshness,
     _check_named,
     _check_blocked,
     _check_never,
     _find_scope,
     _check_denies,
+)
+_STEPS: tuple[Step, ...] = (
+    *_WITHHOLDING,
     _check_active,
     _allow_discovery,
     _allow_own_review,

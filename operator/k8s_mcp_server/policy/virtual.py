@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.policy.catalog import ApiResource, Scope
+from k8s_mcp_server.policy.request import RequestInfo
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.catalog import Catalog
@@ -25,13 +26,17 @@ VIRTUAL_RESOURCES: Final = (
     *(
         ApiResource(group=ISTIOCTL_GROUP, resource=resource, kind=kind, scope=Scope.NAMESPACED)
         for resource, kind in (
-            ("proxystatuses", "ProxyStatus"),
-            ("proxyconfigs", "ProxyConfig"),
-            ("proxysecrets", "ProxySecret"),
-            ("analyses", "Analysis"),
-            ("tokens", "Token"),
+            ("proxystatuses", "ProxyStatus"),  # list, get: what istiod sent to proxies, and what they have
+            ("proxyconfigs", "ProxyConfig"),  # get: what is in a proxy
+            ("proxysecrets", "ProxySecret"),  # get: its certificates, too
+            ("proxyloglevels", "ProxyLogLevel"),  # get, update
+            ("descriptions", "Description"),  # get: of a pod or Service, with the configuration that is about it
+            ("analyses", "Analysis"),  # list
+            ("injections", "Injection"),  # get: what a workload would become
+            ("tokens", "Token"),  # create, where istiod is: the control plane's identity, as istiod asks of istioctl
         )
     ),
+    ApiResource(group=ISTIOCTL_GROUP, resource="meshes", kind="Mesh", scope=Scope.CLUSTER),  # get: the mesh as a whole
     # Argo CD's own resources, in its own RBAC's words; their names are project/name.
     *(
         ApiResource(group=ARGOCD_GROUP, resource=resource, kind=kind, scope=Scope.CLUSTER)
@@ -45,6 +50,21 @@ VIRTUAL_RESOURCES: Final = (
     ),
 )
 """Every virtual resource, with the scope of the rules that give it."""
+
+
+def istioctl_right(verb: str, resource: str, *, namespace: str = "", name: str = "") -> RequestInfo:
+    """What istioctl does, as a request that can be decided."""
+    return RequestInfo(
+        is_resource_request=True,
+        path="",
+        verb=verb,
+        api_prefix="apis",
+        api_group=ISTIOCTL_GROUP,
+        api_version="virtual",
+        namespace=namespace,
+        resource=resource,
+        name=name,
+    )
 
 
 def scope_of(catalog: Catalog, *, group: str, resource: str) -> Scope | None:

@@ -11,7 +11,7 @@ _WORDS: Final = (
     "if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards pragma "
     "proxy-authenticate proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade "
     "user-agent vary via warning www-authenticate method get status"
-).split()
+)
 _LATER_WORDS: Final = ("200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin")
 _TEXT: Final = (
     b"100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505203 Non-Authoritative "
@@ -23,5 +23,5 @@ _TEXT: Final = (
 )
 
 HEADER_DICTIONARY: Final = (
-    b"".join(len(word).to_bytes(4, "big") + word.encode() for word in (*_WORDS, *_LATER_WORDS)) + _TEXT
+    b"".join(len(word).to_bytes(4, "big") + word.encode() for word in (*_WORDS.split(), *_LATER_WORDS)) + _TEXT
 )
