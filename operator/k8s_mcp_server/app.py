@@ -12,8 +12,6 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
-import platform
-import resource
 import signal
 import socket
 import sys
@@ -27,20 +25,16 @@ from k8s_mcp_server.cluster.cluster import Cluster
 from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.commands.parse import CHECKS
 from k8s_mcp_server.errors import ConfigurationError, Unavailable
-from k8s_mcp_server.execution.binaries import Binaries, find_binaries
 from k8s_mcp_server.execution.executor import Executor
-from k8s_mcp_server.execution.sandbox.kernel import guard_process
 from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
-from k8s_mcp_server.execution.sandbox.probe import probe
 from k8s_mcp_server.execution.sandbox.spawn import Sandbox
-from k8s_mcp_server.execution.workdir import remove_leftovers
 from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.tools import Tool
-from k8s_mcp_server.serving import text
 from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.authentication import token_authenticator
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
@@ -49,15 +43,16 @@ from k8s_mcp_server.serving.http_server import HttpServer
 from k8s_mcp_server.serving.istioctl import IstioctlPreparation
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
 from k8s_mcp_server.serving.mcp_server import AgentServer
+from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
 from k8s_mcp_server.serving.recorder import CommandRecorder
 from k8s_mcp_server.serving.runner import CommandRunner
 from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
 from k8s_mcp_server.serving.tools.execute import ExecuteTool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
-from k8s_mcp_server.telemetry.logs import configure_logging
 from k8s_mcp_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from k8s_mcp_server.execution.binaries import Binaries
     from k8s_mcp_server.serving.runner import Preparation
     from k8s_mcp_server.serving.tools.base import AgentTool
     from k8s_mcp_server.settings import Settings
@@ -66,7 +61,6 @@ DISTRIBUTION: Final = "k8s-mcp-server"
 _REVALIDATE_SECONDS: Final = 1.0
 _CLEANUP_SECONDS: Final = 10.0
 _INTERRUPTED_GRACE: Final = 1.0
-_OPEN_FILES: Final = 65_536
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +206,9 @@ class Application:
         ]
         app = mcp_app(
             AgentServer(tools, cluster=settings.cluster_name, version=importlib.metadata.version(DISTRIBUTION)),
-            authenticator=self.cluster.tokens,
+            authenticator=token_authenticator(
+                self.cluster.tokens, issuers=_oidc_issuers(settings), metrics=self._metrics
+            ),
             hosts=allowed_hosts(
                 service=settings.service_name,
                 namespace=settings.namespace,
@@ -222,6 +218,7 @@ class Application:
             origins=settings.allowed_origins,
             public_url=settings.public_url,
             audience=settings.audience,
+            issuers=[issuer.url for issuer in settings.oidc_issuers],
             max_body=settings.max_request_body,
         )
         limits = ConnectionLimits(
@@ -288,62 +285,6 @@ class Application:
             self.gateway.revalidate()
 
 
-def run(settings: Settings) -> int:
-    """Run the service; the process's exit code: 0 after a signal, 1 on failure, 2 when the settings cannot be used."""
-    # Before the MCP server is made: its constructor configures the root logger otherwise.
-    configure_logging(settings.log_level.value, json_lines=settings.log_format.value == "json")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells at INFO what the two lines here tell better
-    try:
-        return asyncio.run(_serve(settings))
-    except ConfigurationError as error:
-        logger.error("%s", error)  # noqa: TRY400 - the text says what to write; a traceback would hide it
-        return 2
-
-
-def check_node(settings: Settings) -> dict[str, Any]:
-    """What this node gives the sandbox, for ``preflight``."""
-    report = probe()
-    return {
-        "kernel": platform.release(),
-        "landlock_abi": report.abi,
-        "sandbox": report.level.value if report.level else "unavailable",
-        "signals_confined": report.signals_confined,
-        "wanted": settings.sandbox.value,
-        "sufficient": report.satisfies(SandboxLevel(settings.sandbox.value)),
-        "reason": report.reason,
-    }
-
-
-async def _serve(settings: Settings) -> int:
-    guard_process()
-    allow_open_files()
-    _prepare_runtime_dir(settings)
-    report, binaries, _ = await asyncio.gather(
-        asyncio.to_thread(probe),
-        asyncio.to_thread(find_binaries, settings.tools_dir),
-        asyncio.to_thread(text.prepare),
-    )
-    if report.reason:
-        logger.warning("sandbox: %s", report.reason)
-    return await Application(settings, report=report, binaries=binaries).serve()
-
-
-def allow_open_files() -> None:
-    """Connections and commands need more descriptors than the 1024 that containers often begin with."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _prepare_runtime_dir(settings: Settings) -> None:
-    try:
-        settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        remove_leftovers(settings.runtime_dir)
-    except OSError as error:
-        raise ConfigurationError(f"`runtime_dir` {settings.runtime_dir}: {error.strerror}") from error
-
-
 def _api_server(settings: Settings) -> ApiServer:
     if not settings.kubernetes_host:
         raise ConfigurationError(
@@ -365,6 +306,13 @@ def _api_server(settings: Settings) -> ApiServer:
         except Unavailable as error:
             raise ConfigurationError(f"`{key}` {path}: {error}") from error
     return api_server
+
+
+def _oidc_issuers(settings: Settings) -> list[OidcIssuer]:
+    return [
+        OidcIssuer(**issuer.model_dump() | {"audiences": issuer.audiences or (settings.audience,)})
+        for issuer in settings.oidc_issuers
+    ]
 
 
 def _limits(settings: Settings) -> Limits:

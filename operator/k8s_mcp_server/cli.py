@@ -47,7 +47,7 @@ ConfigOption = Annotated[
 def serve(config_path: ConfigOption = None) -> None:
     """Run the service until SIGTERM or SIGINT."""
     settings = _settings(config_path)
-    from k8s_mcp_server.app import run  # noqa: PLC0415 - MCP takes seconds to import, and only this command needs it
+    from k8s_mcp_server.startup import run  # noqa: PLC0415 - MCP takes seconds to import, and only this command needs it
 
     raise typer.Exit(run(settings))
 
@@ -60,7 +60,7 @@ def preflight(
 ) -> None:
     """Say what this node's kernel gives the sandbox. Exit code 1: less than the settings ask for."""
     settings = _settings(config_path)
-    from k8s_mcp_server.app import check_node  # noqa: PLC0415 - as above
+    from k8s_mcp_server.startup import check_node  # noqa: PLC0415 - as above
 
     report = check_node(settings)
     lines = json.dumps(report) if as_json else "\n".join(f"{key}: {value}" for key, value in report.items())

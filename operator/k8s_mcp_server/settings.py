@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -93,6 +102,34 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
+class OidcIssuerSettings(BaseModel):
+    """One OpenID Connect issuer whose tokens are accepted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    url: str = Field(pattern=r"^https://[^?#\s]+$")
+    """the issuer, exactly as in its tokens' `iss`"""
+    audiences: tuple[str, ...] = ()
+    """a token must be for one of these; by default the setting `audience`"""
+    username_claim: str = Field(default="sub", min_length=1)
+    """claim that holds the username"""
+    username_prefix: str = Field(min_length=1)
+    """stands before each username in policies, such as `oidc:`"""
+    groups_claim: str = Field(default="groups", min_length=1)
+    """claim that holds the groups"""
+    groups_prefix: str = Field(min_length=1)
+    """stands before each group in policies, such as `oidc:`"""
+    ca_file: AbsolutePath | None = None
+    """certificates that the issuer's TLS is verified with; by default the system's"""
+
+    @field_validator("username_prefix", "groups_prefix")
+    @classmethod
+    def _not_reserved(cls, prefix: str) -> str:
+        if prefix.startswith("system:"):
+            raise ValueError("write a prefix that does not begin with `system:`, which belongs to the cluster")
+        return prefix
+
+
 class Settings(BaseSettings):
     """Every setting, with its default. Read them with `load_settings`."""
 
@@ -121,6 +158,8 @@ class Settings(BaseSettings):
 
     audience: str = Field(default="k8s-mcp-server", min_length=1)
     """audience that a client's ServiceAccount token must be bound to"""
+    oidc_issuers: tuple[OidcIssuerSettings, ...] = ()
+    """OpenID Connect issuers whose tokens are accepted as well, each with `url`, `username_prefix`, `groups_prefix`"""
     cluster_name: str = Field(default="kubernetes", min_length=1, max_length=128)
     """what to call this cluster in results and audit lines"""
     namespace: str = Field(default="k8s-mcp-system", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -192,6 +231,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
+        urls = [issuer.url for issuer in self.oidc_issuers]
+        if len(urls) > len(set(urls)):
+            raise ValueError("`oidc_issuers` names an issuer twice")
         if self.timeout > self.max_timeout:
             raise ValueError(f"`timeout` ({self.timeout}) must not be above `max_timeout` ({self.max_timeout})")
         if self.resync >= self.snapshot_max_age / 2:

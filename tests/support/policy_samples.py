@@ -18,6 +18,7 @@ _EVERYBODY = "are no subjects: they would name everybody"
 _ACCOUNT = "a ServiceAccount needs a namespace; a User or Group has none"
 _READING = 'apiGroups ["*"] is allowed only with the verbs get, list and watch'
 _ROLE = "roleRef goes with namespaces, namespaceSelector or clusterScoped only: the role says what is allowed there"
+_SLASH = 'a name or verb with / is Argo CD\'s: it goes with apiGroups ["argocd.argoproj.io"] alone'
 _AUDIT = "mode Audit needs expiresAfter of at most 720h (30 days)"
 _PATHS = "nonResourceURLs goes with verbs only: no apiGroups, resources or resourceNames"
 
@@ -76,6 +77,12 @@ def _table() -> dict[str, tuple[dict[str, Any], str]]:
         "paths with names": ({"deny": [{**path, "resourceNames": ["x"]}]}, _PATHS),
         "every group with a writing verb": ({"rules": [rule("get create", "pods", groups="*")]}, _READING),
         "every group with every verb": ({"rules": [rule("*", "pods", groups="*")]}, _READING),
+        "a name with a slash": ({"rules": [rule(resourceNames=["a/b"])]}, _SLASH),
+        "a name with a slash in a deny": ({"deny": [rule(resourceNames=["a/b"])]}, _SLASH),
+        "an action of Argo CD elsewhere": (
+            {"rules": [rule("action/apps/*", "applications", groups="argoproj.io")]},
+            _SLASH,
+        ),
         "a rule name twice": ({"rules": [rule(name="a"), rule(name="a")]}, "rule names are used once"),
         "a deny name twice": ({"deny": [rule(name="a"), rule(), rule(name="a")]}, "rule names are used once"),
         "In without values": (_expression(operator="In"), _VALUES),

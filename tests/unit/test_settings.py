@@ -97,6 +97,27 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ),
         pytest.param("resync: 20\n", ["`resync` (20)", "half"], id="a resync is much younger than stale"),
         pytest.param("public_url: example.com\n", ["`public_url`", "pattern"], id="a URL has a scheme"),
+        pytest.param(
+            "oidc_issuers: [{url: http://a, username_prefix: o, groups_prefix: o}]\n",
+            ["`oidc_issuers`", "https"],
+            id="an issuer has TLS",
+        ),
+        pytest.param(
+            "oidc_issuers: [{url: https://a, groups_prefix: o}]\n",
+            ["`oidc_issuers`", "required"],
+            id="an issuer has prefixes",
+        ),
+        pytest.param(
+            "oidc_issuers: [{url: https://a, username_prefix: 'system:x', groups_prefix: o}]\n",
+            ["`system:`"],
+            id="an issuer does not name what is the cluster's",
+        ),
+        pytest.param(
+            "oidc_issuers: [{url: https://a, username_prefix: o, groups_prefix: o}, "
+            "{url: https://a, username_prefix: p, groups_prefix: p}]\n",
+            ["twice"],
+            id="an issuer stands once",
+        ),
         pytest.param("- port\n", ["`key: value`"], id="a list is no settings"),
         pytest.param("port: [\n", ["is not YAML"], id="broken YAML"),
         pytest.param("5: 6\n", ["`key: value`"], id="a number is no key"),

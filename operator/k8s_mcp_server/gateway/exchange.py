@@ -1,17 +1,14 @@
-"""One request's way through the gateway: whose is it, what does it ask, may it, and what became of it."""
+"""One request to the API server on its way through the gateway: whose is it, what does it ask, may it?"""
 
 from __future__ import annotations
 
-import time
-import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from k8s_mcp_server.gateway.dryrun import UnreadableBody, dry_run_body, dry_run_target
 from k8s_mcp_server.gateway.forwarding import DecidedRequest, ForbiddenUpstream, Forwarder
 from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
 from k8s_mcp_server.gateway.nothing import answer_nothing
-from k8s_mcp_server.gateway.outgoing import Attribution
 from k8s_mcp_server.gateway.permissions import is_connect, required_requests
 from k8s_mcp_server.gateway.planned import (
     NOTHING_FOR_ANYBODY,
@@ -24,63 +21,34 @@ from k8s_mcp_server.gateway.planned import (
 )
 from k8s_mcp_server.gateway.portforward.errors import ForwardRefused
 from k8s_mcp_server.gateway.portforward.inspector import without_extensions
-from k8s_mcp_server.gateway.recorded import recorded_target
 from k8s_mcp_server.gateway.requestinfo import UnresolvableRequest, first, request_info
-from k8s_mcp_server.gateway.response import ResponseWriter
 from k8s_mcp_server.gateway.reviews.answer import Review, SelfReviews
+from k8s_mcp_server.gateway.served import Accounting, CurrentCut, ServedRequest, malformed
 from k8s_mcp_server.gateway.status import Refusal, Refused, forbidden
 from k8s_mcp_server.gateway.target import Target, TargetRefused, parse_target
 from k8s_mcp_server.gateway.tokenrequest import is_token_request, read_audiences
-from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, Verdict
+from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.dry_run import may_change
-from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.sensitive import is_review_about_oneself
-from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 
 if TYPE_CHECKING:
-    from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.front import FrontConnection
     from k8s_mcp_server.gateway.plan import Opening
     from k8s_mcp_server.gateway.portforward.inspector import ForwardInspector
-    from k8s_mcp_server.gateway.session import CommandSession, Sessions
+    from k8s_mcp_server.gateway.session import CommandSession
     from k8s_mcp_server.gateway.stream import ByteStream
     from k8s_mcp_server.policy.request import RequestInfo
-    from k8s_mcp_server.telemetry.metrics import Metrics
-
-MOST_CONNECTIONS_OF_A_COMMAND: Final = 64
-MOST_REQUESTS_OF_A_CLIENT: Final = 256  # at once, watches included; istioctl analyze alone opens some forty
-_RETRY_SECONDS: Final = 1
-_NOBODY: Final = Client(username="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What every exchange uses.
+class Services(Accounting):
+    """What every exchange uses."""
 
-    Args:
-        service_account: our own username, which forwarded requests act as.
-    """
-
-    sessions: Sessions
-    authorizer: Authorizer
     forwarder: Forwarder
     reviews: SelfReviews
-    metrics: Metrics
-    audit: AuditLog
-    service_account: str
 
 
-@dataclass(slots=True, kw_only=True)
-class _CurrentCut:
-    """The cut as the newest decision has it."""
-
-    newest: ListCut
-
-    def allows(self, *, namespace: str, name: str) -> bool:
-        return self.newest.allows(namespace=namespace, name=name)
-
-
-class Exchange:
+class Exchange(ServedRequest):
     """One request and its answer.
 
     Args:
@@ -91,20 +59,10 @@ class Exchange:
     """
 
     def __init__(self, services: Services, *, connection: FrontConnection, head: RequestHead, body: ByteStream) -> None:
+        super().__init__(services, connection=connection, head=head, body=body)
         self._services = services
-        self._connection = connection
-        self._head = head
-        self._body = body
-        self._session: CommandSession | None = None
-        self._info: RequestInfo | None = None
-        self._required: tuple[RequestInfo, ...] = ()
         self._made: tuple[RequestInfo, ...] = ()
         self._opening: Opening | None = None
-        self._decision = malformed("The request was not understood.")
-        self._cut: _CurrentCut | None = None
-        self._audit_id = str(uuid.uuid4())
-        self._started = time.monotonic()
-        self._writer = ResponseWriter(connection, keep_alive=head.keep_alive)
 
     async def serve(self) -> None:
         """Answer the request and record it.
@@ -113,7 +71,7 @@ class Exchange:
             ConnectionResetError: the client is gone.
         """
         try:
-            session = self._authenticate()
+            session = self._authenticate(self._head.bearer_token)
             target, info = self._understand()
             info = await self._decide(session, info)
             if is_review_about_oneself(info):
@@ -131,48 +89,7 @@ class Exchange:
             self._decision = malformed(error.message)
             self._refuse(Refusal(code=error.status, message=error.message))
         finally:
-            self._end()
-
-    def revalidate(self) -> None:
-        """Decide again; end the request, in the middle of its answer if need be, when it may not go on as it is."""
-        session = self._session
-        if session is None or not self._required or not self._decision.allowed:
-            return
-        authorizer = self._services.authorizer
-        decision = authorizer.withheld(self._made, client=session.client, tool=session.tool) or authorizer.decide(
-            self._required, client=session.client, tool=session.tool
-        )
-        if self._opening is not None:
-            decision = as_whole(decision)
-        if _kind(decision) != _kind(self._decision):
-            self._deny(_ended(decision) if decision.allowed else decision)
-            session.requests_revoked += 1
-            self._connection.abort()
-        elif self._cut is not None and decision.cut is not None:
-            self._cut.newest = decision.cut
-
-    def _authenticate(self) -> CommandSession:
-        session = self._services.sessions.find(self._head.bearer_token)
-        bound = self._connection.session
-        if session is None or (bound is not None and bound is not session):
-            self._connection.close_after_response = True
-            self._decision = malformed("The token is not that of a running command.")
-            raise Refused(Refusal(code=401, message=self._decision.message))
-        if bound is None and len(session.connections) >= MOST_CONNECTIONS_OF_A_COMMAND:
-            self._connection.close_after_response = True
-            raise self._too_many("The command has too many connections open.")
-        self._connection.session = session
-        session.connections.add(self._connection)
-        self._session = session
-        if self._services.sessions.in_flight_of(session.client) >= MOST_REQUESTS_OF_A_CLIENT:
-            raise self._too_many("Your commands have too many requests under way.")
-        session.in_flight.add(self)
-        return session
-
-    def _too_many(self, message: str) -> Refused:
-        """client-go waits as long as the answer says, and tries again (k8s.io/client-go/rest/with_retry.go)."""
-        self._decision = Decision(verdict=Verdict.DENY, reason=Reason.TOO_MANY_REQUESTS, message=message)
-        return Refused(Refusal(code=429, message=message, retry_after=_RETRY_SECONDS))
+            self._end(status=self._writer.status)
 
     def _understand(self) -> tuple[Target, RequestInfo]:
         try:
@@ -194,41 +111,55 @@ class Exchange:
             audiences = read_audiences(await self._whole_body(), content_type=content_type)
             self._info = info = replace(info, audiences=audiences)
         required = required_requests(info, method=self._head.method, content_type=content_type)
-        made: tuple[RequestInfo, ...] = ()
-        self._opening = opening = session.plan.find(info)
-        if opening is not None:
-            right = opening.right_for(info)
-            if right is None:
-                self._decision = NOTHING_FOR_ANYBODY
-                raise LeftOut
-            required, made = (right,), required
-        authorizer, client, tool = self._services.authorizer, session.client, session.tool
-        decision = await authorizer.find_withheld(made, client=client, tool=tool)
-        decision = decision or await authorizer.authorize(required, client=client, tool=tool)
-        if opening is not None:
-            decision = as_whole(decision)
+        decision = await self._decide_as_planned(session, info, required)
         if not decision.allowed:
             if is_left_out(decision, info, plan=session.plan):
                 self._decision = decision
                 raise LeftOut
             self._deny(decision)
             raise Refused(forbidden(decision, info))
-        self._required, self._made, self._decision = required, made, decision
+        self._decision = decision
         session.count(decision)
         return info
 
+    async def _decide_as_planned(
+        self, session: CommandSession, info: RequestInfo, required: tuple[RequestInfo, ...]
+    ) -> Decision:
+        """By the right that the command's plan names for the request; by what it requires where the plan says nothing.
+
+        Raises:
+            LeftOut: the plan has nothing for it, whoever asks.
+        """
+        authorizer, client, tool = self._services.authorizer, session.client, session.tool
+        self._opening = opening = session.plan.find(info)
+        if opening is None:
+            self._required = required
+            return await authorizer.authorize(required, client=client, tool=tool)
+        right = opening.right_for(info)
+        if right is None:
+            self._decision = NOTHING_FOR_ANYBODY
+            raise LeftOut
+        self._required, self._made = (right,), required
+        withheld = await authorizer.find_withheld(self._made, client=client, tool=tool)
+        return withheld or as_whole(await authorizer.authorize(self._required, client=client, tool=tool))
+
+    def _decide_again(self, session: CommandSession) -> Decision:
+        withheld = self._services.authorizer.withheld(self._made, client=session.client, tool=session.tool)
+        decision = withheld or super()._decide_again(session)
+        return as_whole(decision) if self._opening is not None else decision
+
     async def _forward(self, session: CommandSession, target: Target, info: RequestInfo) -> None:
         if self._decision.cut is not None:
-            self._cut = _CurrentCut(newest=self._decision.cut)
+            self._cut = CurrentCut(newest=self._decision.cut)
         elif self._decision.verdict is Verdict.FILTERED:
             raise Refused(Refusal(code=502, message="The answer cannot be cut to what you may see."))
-        head, inspector = self._head, self._inspector(info)
-        if inspector is not None:
+        head, reader = self._head, self._reader(info)
+        if reader is not None:
             head = without_extensions(head)
         if self._decision.dry_run:
             head, target = await self._dry_run_head(), dry_run_target(target)
             session.dry_runs += 1
-        elif self._changes_something(info) and not first(target.query, "dryRun"):
+        elif may_change(info if self._opening is None else self._required[0]) and not first(target.query, "dryRun"):
             session.writes += 1
         request = DecidedRequest(
             head=head,
@@ -237,7 +168,7 @@ class Exchange:
             body=self._body if self._head.has_body else None,
             attribution=self._attribution(session),
             cut=self._cut,
-            inspector=inspector,
+            inspector=reader,
             is_dispensable=session.plan.leaves_out(info),
         )
         await self._services.forwarder.forward(request, writer=self._writer, connection=self._connection)
@@ -254,7 +185,7 @@ class Exchange:
         )
         await self._services.reviews.answer(review, self._writer)
 
-    def _inspector(self, info: RequestInfo) -> ForwardInspector | None:
+    def _reader(self, info: RequestInfo) -> ForwardInspector | None:
         """What reads the client's side of a planned port-forward."""
         if self._opening is None or not is_connect(info):
             return None
@@ -263,9 +194,6 @@ class Exchange:
             self._deny(malformed("A planned port-forward is asked for in a way that cannot be read."))
             raise Refused(Refusal(code=400, message=self._decision.message))
         return reader
-
-    def _changes_something(self, info: RequestInfo) -> bool:
-        return may_change(self._required[0] if self._opening is not None else info)
 
     async def _answer_nothing(self) -> None:
         session, info = self._session, self._info
@@ -278,14 +206,6 @@ class Exchange:
             accept=self._head.headers.get("accept"),
             kind=self._services.authorizer.kind_of(group=info.api_group, resource=info.resource),
             writer=self._writer,
-            audit_id=self._audit_id,
-        )
-
-    def _attribution(self, session: CommandSession) -> Attribution:
-        return Attribution(
-            service_account=self._services.service_account,
-            client=session.client.username,
-            command_id=session.command_id,
             audit_id=self._audit_id,
         )
 
@@ -307,22 +227,6 @@ class Exchange:
         self._body.unread(rewritten)
         return replace(head, content_length=len(rewritten))
 
-    async def _whole_body(self) -> bytes:
-        """The body, read ahead of its forwarding; the front limits its size."""
-        if self._head.expects_continue and not self._body.finished:
-            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        parts = []
-        while data := await self._body.read():
-            parts.append(data)
-        body = b"".join(parts)
-        self._body.unread(body)
-        return body
-
-    def _deny(self, decision: Decision) -> None:
-        self._decision = decision
-        if self._session is not None:
-            self._session.count(decision)
-
     def _refuse(self, refusal: Refusal) -> None:
         if self._writer.started:
             self._connection.abort()
@@ -330,43 +234,3 @@ class Exchange:
         if self._head.expects_continue and not self._body.finished:
             self._connection.close_after_response = True  # whether the client still sends the body is its choice
         self._writer.refuse(refusal, audit_id=self._audit_id)
-
-    def _end(self) -> None:
-        if self._session is not None:
-            self._session.in_flight.discard(self)
-        services, decision = self._services, self._decision
-        services.metrics.decision(verdict=decision.verdict.value, reason=decision.reason.value)
-        services.audit.request(
-            RequestRecord(
-                command_id=self._session.command_id if self._session else "",
-                audit_id=self._audit_id,
-                client=self._session.client if self._session else _NOBODY,
-                tool=self._session.tool.value if self._session else "",
-                method=self._head.method,
-                request=self._info,
-                target=recorded_target(self._head.target),
-                decision=decision,
-                status=self._writer.status,
-                duration_seconds=time.monotonic() - self._started,
-            )
-        )
-
-
-def _ended(decision: Decision) -> Decision:
-    """The denial of a request that may not go on as it runs, though a new one would be allowed in another way."""
-    return Decision(
-        verdict=Verdict.DENY,
-        reason=Reason.NOT_ALLOWED,
-        message="A policy changed while the request ran, so it was ended. Run the command again.",
-        matched=decision.matched,
-    )
-
-
-def _kind(decision: Decision) -> tuple[Verdict, bool, bool]:
-    """What of a decision cannot change while its request runs."""
-    return decision.verdict, decision.dry_run, decision.cut is None
-
-
-def malformed(message: str) -> Decision:
-    """The decision about what is no request that could be decided."""
-    return Decision(verdict=Verdict.DENY, reason=Reason.MALFORMED_REQUEST, message=message)

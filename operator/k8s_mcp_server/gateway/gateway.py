@@ -8,12 +8,13 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from k8s_mcp_server.gateway.exchange import Exchange, Services, malformed
+from k8s_mcp_server.gateway.exchange import Exchange, Services
 from k8s_mcp_server.gateway.forwarding import Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
 from k8s_mcp_server.gateway.pool import UpstreamLimits, UpstreamPool
 from k8s_mcp_server.gateway.response import ResponseWriter
 from k8s_mcp_server.gateway.reviews.answer import SelfReviews
+from k8s_mcp_server.gateway.served import malformed
 from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.gateway.status import Refusal
 from k8s_mcp_server.gateway.tls import LOOPBACK, server_context

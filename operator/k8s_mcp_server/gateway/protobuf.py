@@ -1,4 +1,4 @@
-"""As much of the protobuf wire format as reading or replacing one field of a small message takes.
+"""As much of the protobuf wire format as reading, replacing and adding fields of a message takes.
 
 Sources: protobuf.dev/programming-guides/encoding, and how the generated decoders of the API server read it
 (``Unmarshal`` and ``skipGenerated`` in k8s.io/apimachinery/pkg/runtime/generated.pb.go). Those drop the high bits of
@@ -8,14 +8,15 @@ therefore refused, and so are groups.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_VARINT: Final = 0
+VARINT: Final = 0
+LENGTH_DELIMITED: Final = 2
 _FIXED64: Final = 1
-_LENGTH_DELIMITED: Final = 2
 _FIXED32: Final = 5
 _LONGEST_VARINT: Final = 10
 _LARGEST_VARINT: Final = (1 << 64) - 1
@@ -40,17 +41,53 @@ class Unreadable(ValueError):
     """The bytes are no message that this reader knows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field as it stands in a message.
+
+    Args:
+        number: of the field.
+        wire_type: how it is encoded.
+        value: the bytes of a text or message; empty for a number.
+        integer: of a field with wire type `VARINT`; 0 for others.
+        raw: the whole field, tag included.
+    """
+
+    number: int
+    wire_type: int
+    value: bytes
+    integer: int
+    raw: bytes
+
+
+def fields(data: bytes) -> Iterator[Field]:
+    """Each field of a message, in order.
+
+    Raises:
+        Unreadable: the bytes are no message that this reader knows.
+    """
+    position = 0
+    while position < len(data):
+        start = position
+        tag, position = _varint(data, position)
+        number, wire_type = tag >> 3, tag & 7
+        if tag > _LARGEST_TAG or number == 0:
+            raise Unreadable("a field number out of range")
+        value, integer, position = _read(data, position, wire_type)
+        yield Field(number, wire_type, value, integer, data[start:position])
+
+
 def messages(data: bytes, field: int) -> Iterator[bytes]:
     """The length-delimited values of a field, every occurrence.
 
     Raises:
         Unreadable: the bytes are no message, or the field has another wire type.
     """
-    for number, wire_type, value, _ in _fields(data):
-        if number == field:
-            if wire_type != _LENGTH_DELIMITED:
+    for found in fields(data):
+        if found.number == field:
+            if found.wire_type != LENGTH_DELIMITED:
                 raise Unreadable("a field has an unexpected type")
-            yield value
+            yield found.value
 
 
 def without(data: bytes, field: int) -> bytes:
@@ -59,12 +96,17 @@ def without(data: bytes, field: int) -> bytes:
     Raises:
         Unreadable: the bytes are no message.
     """
-    return b"".join(raw for number, _, _, raw in _fields(data) if number != field)
+    return b"".join(found.raw for found in fields(data) if found.number != field)
 
 
 def text_field(field: int, text: str) -> bytes:
     """A text as a field of a message."""
-    return _length_delimited(field, text.encode())
+    return bytes_field(field, text.encode())
+
+
+def number_field(field: int, number: int) -> bytes:
+    """A number, or 1 for true, as a field of a message."""
+    return _encoded(field << 3 | VARINT) + _encoded(number)
 
 
 def rewrap(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
@@ -75,7 +117,7 @@ def rewrap(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """
     raw = unwrap(data)
     envelope = _content(data)
-    return KUBERNETES_MAGIC + without(envelope, _UNKNOWN_RAW) + _length_delimited(_UNKNOWN_RAW, change(raw))
+    return KUBERNETES_MAGIC + without(envelope, _UNKNOWN_RAW) + bytes_field(_UNKNOWN_RAW, change(raw))
 
 
 def unwrap(data: bytes) -> bytes:
@@ -87,34 +129,22 @@ def unwrap(data: bytes) -> bytes:
         Unreadable: it is no envelope, has unknown fields, or holds not exactly one object, or one in another encoding.
     """
     raw = []
-    for number, wire_type, value, _ in _fields(_content(data)):
-        if wire_type != _LENGTH_DELIMITED or number not in _ENVELOPE:
+    for found in fields(_content(data)):
+        if found.wire_type != LENGTH_DELIMITED or found.number not in _ENVELOPE:
             raise Unreadable("an unknown field in the envelope")
-        allowed = _ENVELOPE[number]
-        if allowed is not None and value not in allowed:
+        allowed = _ENVELOPE[found.number]
+        if allowed is not None and found.value not in allowed:
             raise Unreadable("the object in the envelope is of another encoding")
-        if number == _UNKNOWN_RAW:
-            raw.append(value)
+        if found.number == _UNKNOWN_RAW:
+            raw.append(found.value)
     if len(raw) != 1:
         raise Unreadable("an envelope holds exactly one object")
     return raw[0]
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """Each field: its number, wire type, value (empty for a number) and own bytes, in order."""
-    position = 0
-    while position < len(data):
-        start = position
-        tag, position = _varint(data, position)
-        number, wire_type = tag >> 3, tag & 7
-        if tag > _LARGEST_TAG or number == 0:
-            raise Unreadable("a field number out of range")
-        value, position = _skip(data, position, wire_type)
-        yield number, wire_type, value, data[start:position]
-
-
-def _length_delimited(field: int, value: bytes) -> bytes:
-    return _encoded(field << 3 | _LENGTH_DELIMITED) + _encoded(len(value)) + value
+def bytes_field(field: int, value: bytes) -> bytes:
+    """The bytes of a text or message as a field of a message."""
+    return _encoded(field << 3 | LENGTH_DELIMITED) + _encoded(len(value)) + value
 
 
 def _encoded(number: int) -> bytes:
@@ -142,11 +172,12 @@ def _content(data: bytes) -> bytes:
     return data[len(KUBERNETES_MAGIC) :]
 
 
-def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:
-    if wire_type == _VARINT:
-        _, end = _varint(data, position)
-        return b"", end
-    if wire_type == _LENGTH_DELIMITED:
+def _read(data: bytes, position: int, wire_type: int) -> tuple[bytes, int, int]:
+    """Bytes, number and end of the value at ``position``."""
+    if wire_type == VARINT:
+        integer, end = _varint(data, position)
+        return b"", integer, end
+    if wire_type == LENGTH_DELIMITED:
         length, position = _varint(data, position)
     elif wire_type in {_FIXED64, _FIXED32}:
         length = 8 if wire_type == _FIXED64 else 4
@@ -155,7 +186,7 @@ def _skip(data: bytes, position: int, wire_type: int) -> tuple[bytes, int]:
     end = position + length
     if end > len(data):
         raise Unreadable("a field is longer than its message")
-    return data[position:end], end
+    return data[position:end], 0, end
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

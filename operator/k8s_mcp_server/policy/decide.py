@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from k8s_mcp_server.policy import explain
+from k8s_mcp_server.policy.argocd_projects import allow_project_list, allow_visible_project
 from k8s_mcp_server.policy.audit import pass_under_audit
 from k8s_mcp_server.policy.case import Case, DecisionContext, allow, allow_cut, allow_dry_run, reference, refusal
 from k8s_mcp_server.policy.catalog import Scope
@@ -310,7 +311,9 @@ _STEPS: tuple[Step, ...] = (
     _allow_own_review,
     _allow_path,
     _allow_namespace_list,
+    allow_project_list,
     _allow_by_rules,
     _allow_visible_namespace,
+    allow_visible_project,
     pass_under_audit,
 )

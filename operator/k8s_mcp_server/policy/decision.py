@@ -25,6 +25,7 @@ class Reason(StrEnum):
     ALLOWED_BY_RULE = "AllowedByRule"
     ALWAYS_ALLOWED = "AlwaysAllowed"  # discovery, version, OpenAPI, reviews about oneself
     NAMESPACE_VISIBLE = "NamespaceVisible"  # the object namespaces/X, where the client has any rule in X
+    PROJECT_VISIBLE = "ProjectVisible"  # a project of Argo CD, where a rule gives an application of it
     NO_POLICY = "NoPolicy"
     BLOCKED = "Blocked"
     POLICY_INVALID = "PolicyInvalid"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.policy.argocd import is_of_argocd
 from k8s_mcp_server.policy.sensitive import is_writing
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _READING_METHODS: Final = frozenset({"get", "head", "options"})
 _VERBS: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _SUBRESOURCES: Final = frozenset({"", "status", "scale", "eviction", "resize", "ephemeralcontainers", "approval"})
 _CONNECTS: Final = frozenset({"attach", "exec", "portforward", "proxy"})
+_ARGOCD: Final = frozenset({("applications", "sync")})  # the gateway refuses the call that has none (a termination)
 _WITHOUT: Final = frozenset({("", "bindings")})
 
 # Groups that kube-apiserver serves itself: k8s.io/kubernetes/pkg/controlplane/apiserver/apis.go and the two servers
@@ -42,6 +44,8 @@ def may_change(request: RequestInfo) -> bool:
 def has_dry_run(request: RequestInfo, catalog: Catalog) -> bool:
     """Whether the write can be made with ``dryRun=All``, so that nothing changes."""
     group, resource = request.api_group, request.resource
+    if is_of_argocd(request):
+        return (resource, request.verb) in _ARGOCD
     if not request.is_resource_request or request.upgrade or request.verb not in _VERBS:
         return False
     if request.subresource not in _SUBRESOURCES or (group, resource) in _WITHOUT:

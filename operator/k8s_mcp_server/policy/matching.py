@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
+from k8s_mcp_server.policy.argocd import is_collection_get, is_of_argocd
 from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.scopes import (
@@ -92,7 +93,7 @@ class Question:
     @property
     def is_collection_read(self) -> bool:
         """Whether the answer is a list or a stream of objects, which can be cut."""
-        return self.request.verb in COLLECTION_READS
+        return self.request.verb in COLLECTION_READS or is_collection_get(self.request)
 
     @property
     def is_about_namespaces(self) -> bool:
@@ -172,7 +173,7 @@ def _rule_names(rule: Rule, question: Question) -> Fit | None:
     request, names = question.request, rule.resource_names
     if names is None:
         return Fit.WHOLE
-    if request.verb in NAMELESS_VERBS:
+    if request.verb in NAMELESS_VERBS and not is_of_argocd(request):
         return None
     if request.name and not names.matches(request.name):
         return None

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.alias_generators import to_camel
 
 from k8s_mcp_server.policy.quantity import parse_bytes, parse_duration
+from k8s_mcp_server.policy.virtual import ARGOCD_GROUP
 
 READING_VERBS = frozenset({"get", "list", "watch"})
 RESERVED_SUBJECTS = frozenset({"system:authenticated", "system:unauthenticated", "system:masters"})
@@ -27,14 +28,16 @@ LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Z
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 API_GROUP = r"^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
 RESOURCE = r"^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)(/([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?))?$"
-RESOURCE_NAME = r"^[^/%\x00-\x20\x7f]+$"
-VERB = r"^([*]|[a-z]+)$"
+ROLE_NAME = r"^[^/%\x00-\x20\x7f]+$"
+RESOURCE_NAME = r"^[^%\x00-\x20\x7f]+$"
+VERB = r"^([*]|[a-z]+|(action|update|delete)/[-A-Za-z0-9.*/]+)$"
 URL = r"^/[^*?#%\x00-\x20\x7f]*[*]?$"
 TEXT = r"^[^\x00-\x1f\x7f]*$"
 DURATION = r"^([1-9][0-9]{0,4}(h|m|s)){1,3}$"
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 QUANTITY = r"^[1-9][0-9]{0,14}(Ki|Mi|Gi|k|M|G)?$"
 
+ServedTool = Literal["kubectl", "istioctl"]
 Description = Annotated[str, Field(max_length=512, pattern=TEXT)]
 RuleName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
@@ -43,8 +46,9 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
 ApiGroup = Annotated[str, Field(max_length=253, pattern=API_GROUP)]
 ResourcePattern = Annotated[str, Field(min_length=1, max_length=253, pattern=RESOURCE)]
+RoleName = Annotated[str, Field(min_length=1, max_length=253, pattern=ROLE_NAME)]
 ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=RESOURCE_NAME)]
-Verb = Annotated[str, Field(min_length=1, max_length=63, pattern=VERB)]
+Verb = Annotated[str, Field(min_length=1, max_length=253, pattern=VERB)]
 UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
 UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
@@ -129,7 +133,7 @@ class RoleRefModel(_Strict):
     """A role whose rules are followed."""
 
     kind: Literal["ClusterRole"]
-    name: ResourceName
+    name: RoleName
 
 
 class ScopedModel(_Strict):
@@ -155,6 +159,11 @@ class ScopedModel(_Strict):
         return self
 
     @property
+    def about_argocd(self) -> bool:
+        """Whether it is about Argo CD's own resources, and nothing else."""
+        return self.api_groups == (ARGOCD_GROUP,)
+
+    @property
     def has_resources(self) -> bool:
         """Whether it says which resources it is about."""
         return self.api_groups is not None and self.resources is not None
@@ -164,6 +173,11 @@ class DenyRuleModel(ScopedModel):
     """A rule that denies."""
 
     verbs: Verbs
+
+    @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        _check_words(self, self.verbs)
+        return self
 
     @model_validator(mode="after")
     def _check_resources(self) -> Self:
@@ -205,10 +219,21 @@ class RuleModel(ScopedModel):
         return self
 
     @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        _check_words(self, self.verbs or ())
+        return self
+
+    @model_validator(mode="after")
     def _check_groups(self) -> Self:
         if self.api_groups and "*" in self.api_groups and not READING_VERBS.issuperset(self.verbs or ()):
             raise ValueError('apiGroups ["*"] is allowed only with the verbs get, list and watch')
         return self
+
+
+def _check_words(model: ScopedModel, verbs: tuple[str, ...]) -> None:
+    """What has a slash in it never matches anything elsewhere; a deny that looks like one must not be nothing."""
+    if not model.about_argocd and any("/" in word for word in (*verbs, *(model.resource_names or ()))):
+        raise ValueError('a name or verb with / is Argo CD\'s: it goes with apiGroups ["argocd.argoproj.io"] alone')
 
 
 class LimitsModel(_Strict):
@@ -234,7 +259,9 @@ class SpecModel(_Strict):
 
     description: Description = ""
     subjects: Annotated[tuple[SubjectModel, ...], Field(strict=False, min_length=1, max_length=64)]
-    tools: Annotated[tuple[Literal["kubectl", "istioctl"], ...], Field(strict=False, min_length=1, max_length=4)] = ("kubectl",)
+    tools: Annotated[tuple[Literal["kubectl", "istioctl"], ...], Field(strict=False, min_length=1, max_length=4)] = (
+        "kubectl",
+    )
     rules: Annotated[tuple[RuleModel, ...], Field(strict=False, max_length=64)] = ()
     deny: Annotated[tuple[DenyRuleModel, ...], Field(strict=False, max_length=64)] = ()
     mode: Literal["Enforce", "DryRun", "Audit"] = "Enforce"

@@ -53,8 +53,10 @@ class Rule:
         return self.has_verb(request.verb) and self.has_resource(request)
 
     def has_verb(self, verb: str) -> bool:
-        """Whether the verb matches."""
-        return verb in self.verbs or "*" in self.verbs
+        """Whether the verb matches: literally, by ``*``, or by a glob about one of Argo CD's verbs of several words."""
+        if verb in self.verbs or "*" in self.verbs:
+            return True
+        return "/" in verb and Names.of(self.verbs).matches_glob(verb)
 
     def has_resource(self, request: RequestInfo) -> bool:
         """Whether group and resource match."""

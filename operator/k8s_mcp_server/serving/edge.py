@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
@@ -24,23 +24,12 @@ from k8s_mcp_server.serving.metadata import metadata_url
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from k8s_mcp_server.policy.identity import Client
+    from k8s_mcp_server.serving.authentication import Authenticator
 
 RETRY_AFTER_SECONDS: Final = 2
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}=*")  # RFC 6750 §2.1, bounded
 
 logger = logging.getLogger(__name__)
-
-
-class Authenticator(Protocol):
-    """Who a bearer token belongs to."""
-
-    async def authenticate(self, token: str) -> Client | None:
-        """The token's client, None when it is not valid for us.
-
-        Raises:
-            Unavailable: nobody can say now.
-        """
 
 
 class Edge:
@@ -126,7 +115,7 @@ def _unavailable() -> JSONResponse:
     return JSONResponse(
         {
             "error": "temporarily_unavailable",
-            "error_description": "tokens cannot be checked now: the API server does not answer",
+            "error_description": "tokens cannot be checked now: who issued this one does not answer",
         },
         503,
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},

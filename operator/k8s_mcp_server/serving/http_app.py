@@ -15,7 +15,7 @@ from k8s_mcp_server.serving.metadata import MCP_PATH, metadata_routes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from k8s_mcp_server.serving.edge import Authenticator
+    from k8s_mcp_server.serving.authentication import Authenticator
     from k8s_mcp_server.serving.mcp_server import AgentServer
 
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -43,6 +43,7 @@ def mcp_app(
     origins: Iterable[str] = (),
     public_url: str = "",
     audience: str,
+    issuers: Iterable[str] = (),
     max_body: int,
 ) -> Starlette:
     """The application.
@@ -54,6 +55,7 @@ def mcp_app(
         origins: accepted Origin headers.
         public_url: the endpoint's URL as clients write it; empty when unknown.
         audience: what a token must be for, told in the metadata.
+        issuers: where a client may get one, told there as well.
         max_body: bytes of one request.
     """
     security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=list(origins))
@@ -76,6 +78,11 @@ def mcp_app(
         lifespan=lifespan,
         routes=[
             Route(MCP_PATH, edge),
-            *metadata_routes(public_url=public_url, audience=audience, security=TransportSecurityMiddleware(security)),
+            *metadata_routes(
+                public_url=public_url,
+                audience=audience,
+                issuers=tuple(issuers),
+                security=TransportSecurityMiddleware(security),
+            ),
         ],
     )

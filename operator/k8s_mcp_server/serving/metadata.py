@@ -1,7 +1,7 @@
 """OAuth 2.0 protected resource metadata (RFC 9728): what a client needs to know to get a token for us.
 
-ServiceAccount tokens come from the API server's TokenRequest, not from an OAuth authorization server, so that
-``authorization_servers`` is absent; the documentation names the audience.
+ServiceAccount tokens come from the API server's TokenRequest, not from an OAuth authorization server; the docs
+name the audience. ``authorization_servers`` are the configured OpenID Connect issuers, and absent without any.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mcp.server.transport_security import TransportSecurityMiddleware
     from starlette.requests import Request
 
@@ -34,7 +36,9 @@ def metadata_url(request: Request, *, public_url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}"
 
 
-def metadata_routes(*, public_url: str, audience: str, security: TransportSecurityMiddleware) -> list[Route]:
+def metadata_routes(
+    *, public_url: str, audience: str, issuers: Sequence[str], security: TransportSecurityMiddleware
+) -> list[Route]:
     """The metadata, at the path of the resource and, for clients that look there, at the root."""
 
     async def metadata(request: Request) -> Response:
@@ -47,6 +51,7 @@ def metadata_routes(*, public_url: str, audience: str, security: TransportSecuri
                 "bearer_methods_supported": ["header"],
                 "resource_name": "k8s-mcp-server",
                 "k8s_mcp_token_audience": audience,
+                **({"authorization_servers": list(issuers)} if issuers else {}),
             },
             headers={"Cache-Control": "no-store"},
         )

@@ -100,7 +100,7 @@ async def test_a_port_is_forwarded(rig: Rig, protocol: dict[str, str], method: s
 
 async def test_kubectl_waits_when_its_client_has_too_much_under_way(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     await rig.kubectl("get", "pods")  # discovery is cached now
-    monkeypatch.setattr("k8s_mcp_server.gateway.exchange.MOST_REQUESTS_OF_A_CLIENT", 1)
+    monkeypatch.setattr("k8s_mcp_server.gateway.served.MOST_REQUESTS_OF_A_CLIENT", 1)
     watch = await rig.start("get", "pods", "--watch-only")
     try:
         async with asyncio.timeout(KUBECTL_SECONDS):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from k8s_mcp_server.gateway.exchange import MOST_CONNECTIONS_OF_A_COMMAND
+from k8s_mcp_server.gateway.served import MOST_CONNECTIONS_OF_A_COMMAND
 from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.identity import Client
@@ -94,7 +94,7 @@ async def test_a_command_has_a_bounded_number_of_connections(bench: Bench) -> No
 async def test_a_client_has_a_bounded_number_of_requests_under_way_over_all_its_commands(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k8s_mcp_server.gateway.exchange.MOST_REQUESTS_OF_A_CLIENT", 2)
+    monkeypatch.setattr("k8s_mcp_server.gateway.served.MOST_REQUESTS_OF_A_CLIENT", 2)
     arrived, answered = asyncio.Semaphore(0), asyncio.Event()
 
     async def slowly(_: Received) -> Reply:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from k8s_mcp_server.app import Application, allow_open_files
+from k8s_mcp_server.app import Application
 from k8s_mcp_server.execution.binaries import Binaries
 from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
 from k8s_mcp_server.gateway.tls import server_context
 from k8s_mcp_server.settings import Settings
+from k8s_mcp_server.startup import allow_open_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

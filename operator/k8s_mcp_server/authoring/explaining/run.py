@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.snapshot import Snapshot
 
 SECONDS: Final = 15
-_ALLOWING: Final = frozenset({Reason.ALLOWED_BY_RULE, Reason.ALWAYS_ALLOWED, Reason.NAMESPACE_VISIBLE})
+_ALLOWING: Final = frozenset(
+    {Reason.ALLOWED_BY_RULE, Reason.ALWAYS_ALLOWED, Reason.NAMESPACE_VISIBLE, Reason.PROJECT_VISIBLE}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
