@@ -136,6 +136,8 @@ class Istiod:
             "istiod", command, environment=environment, folder=self._folder, log=self._folder / "istiod.log"
         )
         self._process.wait_until(lambda: _answers(f"http://127.0.0.1:{ports.http}/ready"))
+        self._process.wait_until(lambda: bool(self._ca_bundle()))
+        self._cluster.kubectl("apply", "--filename=-", input=_webhook_for_istioctl(self._ca_bundle()))
 
     def stop(self) -> None:
         """End the process; the cluster keeps its objects."""
@@ -171,11 +173,41 @@ class Istiod:
         if done.returncode != 0:
             raise MeshError(f"helm install {release}: {done.stderr.strip()}")
 
+    def _ca_bundle(self) -> str:
+        """The certificate that istiod has written into its webhook; empty before it has."""
+        path = "-ojsonpath={.webhooks[0].clientConfig.caBundle}"
+        return self._cluster.kubectl("get", "mutatingwebhookconfiguration", "istio-sidecar-injector", path).stdout
+
     def _pod_name(self) -> str:
         names = self._cluster.kubectl(
             "get", "pod", "-lapp=istiod", f"-n{ISTIO_NAMESPACE}", "-ojsonpath={.items[0].metadata.name}"
         )
         return names.stdout
+
+
+def _webhook_for_istioctl(ca_bundle: str) -> str:
+    """The injection webhook as a real cluster has it: by Service.
+
+    istioctl takes the first by name and reaches the Service's pod by a port-forward. The API server, which could not
+    reach it, never calls this one: no namespace has its label.
+    """
+    service = {"name": "istiod", "namespace": ISTIO_NAMESPACE, "path": "/inject", "port": 443}
+    webhook = {
+        "name": "rev.namespace.sidecar-injector.istio.io",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "clientConfig": {"service": service, "caBundle": ca_bundle},
+        "namespaceSelector": {"matchLabels": {"example.com/no-namespace": "has-this"}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+    }
+    return json.dumps(
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": "for-istioctl", "labels": {"istio.io/rev": "default", "app": "sidecar-injector"}},
+            "webhooks": [webhook],
+        }
+    )
 
 
 @cache

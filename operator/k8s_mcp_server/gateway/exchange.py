@@ -12,6 +12,7 @@ from k8s_mcp_server.gateway.nothing import answer_nothing
 from k8s_mcp_server.gateway.permissions import is_connect, required_requests
 from k8s_mcp_server.gateway.planned import (
     NOTHING_FOR_ANYBODY,
+    OUTSIDE,
     LeftOut,
     as_whole,
     is_left_out,
@@ -120,6 +121,8 @@ class Exchange(ServedRequest):
             raise Refused(forbidden(decision, info))
         self._decision = decision
         session.count(decision)
+        if session.plan.may_see_less and decision.verdict is Verdict.FILTERED:
+            session.left_out[OUTSIDE] = None
         return info
 
     async def _decide_as_planned(
@@ -199,7 +202,8 @@ class Exchange(ServedRequest):
         session, info = self._session, self._info
         if session is None or info is None:
             raise RuntimeError("nothing is left out before a request is understood")
-        session.left_out[resource_name(info)] = None
+        named = self._opening.unseen if self._opening is not None else ""
+        session.left_out[named or resource_name(info)] = None
         await answer_nothing(
             info,
             target=parse_target(self._head.target),

@@ -37,6 +37,7 @@ class Opening:
         right_is_by_name: the right is asked for with the name of the request.
         ports: of a port-forward.
         audiences: of a token; it must be for these, no more and no less.
+        unseen: what the client is told that it does not see where this is answered with nothing; else the resource.
     """
 
     verbs: frozenset[str]
@@ -48,6 +49,7 @@ class Opening:
     right_is_by_name: bool = False
     ports: Ports = field(default_factory=dict)
     audiences: frozenset[str] = frozenset()
+    unseen: str = ""
 
     def covers(self, request: RequestInfo) -> bool:
         """Whether the request is of this kind."""

@@ -29,6 +29,7 @@ _NOT_THIS: Final = frozenset(
     }
 )
 
+OUTSIDE: Final = "objects outside of what you may see"
 NOTHING_FOR_ANYBODY: Final = Decision(
     verdict=Verdict.DENY, reason=Reason.NOT_ALLOWED, message="The command gets nothing of this, whoever asks."
 )

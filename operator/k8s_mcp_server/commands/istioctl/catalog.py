@@ -168,7 +168,7 @@ SUBCOMMANDS: Final[dict[Path, Offered | Refused | Group]] = {
     ("experimental", "injector", "list"): Offered(),
     ("experimental", "internal-debug"): Refused(
         effect="asks istiod for anything that it knows, of all namespaces",
-        instead="`istioctl proxy-status` and `istioctl proxy-config` ask for what is about one namespace or proxy.",
+        instead="`istioctl proxy-status -n NAMESPACE` and `istioctl proxy-config all POD.NAMESPACE` ask for less.",
     ),
     ("experimental", "metrics"): Refused(
         effect="queries a Prometheus of the mesh, of all namespaces",
@@ -247,7 +247,7 @@ SUBCOMMANDS: Final[dict[Path, Offered | Refused | Group]] = {
             flags.TIMEOUT,
             one_of("verbosity", "v", values=("0", "1")),
         ),
-        operands=_POD,
+        operands=(0, 1),
     ),
     ("remote-clusters",): Offered(flags=(flags.REVISION,)),
     ("tag",): Group(),

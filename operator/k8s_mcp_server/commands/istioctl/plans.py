@@ -157,7 +157,7 @@ def _proxy_status(invocation: Invocation, around: Surroundings) -> CommandPlan:
 def _version(invocation: Invocation, around: Surroundings) -> CommandPlan:
     if not invocation.is_on("remote", default=True):
         return CommandPlan()
-    return of_mesh(around, requests=("GET //version", "GET /debug/syncz"))
+    return of_mesh(around, requests=("GET //version", "GET /version", "GET /debug/syncz"))
 
 
 def _remote_clusters(_: Invocation, around: Surroundings) -> CommandPlan:
@@ -235,7 +235,7 @@ def _describe(invocation: Invocation, around: Surroundings) -> CommandPlan:
         webhooks(right),
         *proxy(where, right=right, requests=(_DUMP,), names=pods, by_name=False),
         # Ingress gateways are in other namespaces, and istioctl would ask them, too.
-        Opening(verbs=LIST, group="", resource="pods", right=None),
+        Opening(verbs=LIST, group="", resource="pods", right=None, unseen="ingress gateways"),
     ]
     return CommandPlan(rights=(right,), openings=tuple(openings))
 
@@ -247,7 +247,9 @@ def _analyze(invocation: Invocation, around: Surroundings) -> CommandPlan:
     everywhere = invocation.is_on("all-namespaces")
     right = istioctl_right("list", "analyses", namespace="" if everywhere else namespace)
     # Each of these would be a kubeconfig of another cluster, which istioctl then asks.
-    remote = Opening(verbs=LIST, group="", resource="secrets", namespace=around.istio_namespace, right=None)
+    remote = Opening(
+        verbs=LIST, group="", resource="secrets", namespace=around.istio_namespace, right=None, unseen="remote clusters"
+    )
     openings = (remote, namespace_object(namespace, right), *mesh_basics(right, around))
     return CommandPlan(rights=(right,), openings=openings, may_see_less=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.portforward import spdy, websocket
 from k8s_mcp_server.gateway.portforward.errors import ForwardRefused
-from k8s_mcp_server.gateway.portforward.request import PlannedRequest
+from k8s_mcp_server.gateway.portforward.request import PlannedRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +46,7 @@ class ForwardInspector:
         self._ports = ports
         self._outer = websocket.ClientFrames() if upgrade == "websocket" else None
         self._frames = spdy.ClientFrames()
-        self._streams: dict[int, PlannedRequest | None] = {}
+        self._streams: dict[int, PlannedRequests | None] = {}
         self._errors: set[int] = set()
 
     def inspect(self, data: bytes) -> None:
@@ -72,7 +72,7 @@ class ForwardInspector:
             raise ForwardRefused(f"port {port[:10]} was not planned")
         if kind == _DATA:
             planned = self._ports[int(port)]
-            self._streams[opened.stream] = None if planned is None else PlannedRequest(planned)
+            self._streams[opened.stream] = None if planned is None else PlannedRequests(planned)
         elif kind == _ERROR:
             self._errors.add(opened.stream)
         else:
