@@ -6,7 +6,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends python3 && r
 WORKDIR /src
 COPY tools tools
 COPY devtools devtools
-RUN python3 -m devtools.toolchain ensure kubectl --out /out
+RUN python3 -m devtools.toolchain ensure kubectl yq --out /out
 
 FROM python:3.13-slim-trixie AS python
 WORKDIR /src
@@ -21,9 +21,9 @@ FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="k8s-mcp-server" \
       org.opencontainers.image.description="kubectl for remote LLM agents, each held to its McpAccessPolicy" \
       org.opencontainers.image.licenses="MIT"
-# What a command may pipe into; grep, sed, awk and coreutils are in the base.
-RUN apt-get update && apt-get install --yes --no-install-recommends jq && rm -rf /var/lib/apt/lists/*
-COPY --from=tools /out/kubectl /usr/local/bin/kubectl
+# What a command may pipe into, beside what is in the base (grep, sed, awk, coreutils); kubectl diff uses its diff.
+RUN apt-get update && apt-get install --yes --no-install-recommends bsdextrautils jq && rm -rf /var/lib/apt/lists/*
+COPY --from=tools /out/kubectl /out/yq /usr/local/bin/
 COPY --from=python /opt/k8s-mcp-server /opt/k8s-mcp-server
 USER 65532:65532
 ENTRYPOINT ["/opt/k8s-mcp-server/bin/k8s-mcp-server"]

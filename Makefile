@@ -22,7 +22,7 @@ demo-check: $(READY) ## The same tour, then leave with a status
 	@$(BIN)/python -m devtools.demo --check
 
 .PHONY: test
-test: lock-check lint unit tools manifests-check integration ## Everything that must hold, from a clean clone
+test: lock-check lint unit examples tools manifests-check integration ## Everything that must hold, from a clean clone
 
 .PHONY: env
 env: $(READY) ## The Python environment, from the lock file
@@ -68,6 +68,11 @@ format: $(READY) ## Format the code and mend what ruff can
 unit: $(READY) ## Unit tests: no cluster
 	@$(BIN)/pytest tests/unit -m unit
 
+.PHONY: examples
+examples: $(READY) ## The example policies pass the policy commands that they are examples for
+	@for folder in policies demo; do $(BIN)/k8s-mcp-server policy check "examples/$$folder"; done
+	@$(BIN)/k8s-mcp-server policy test examples/policies
+
 .PHONY: tools
 tools: $(READY) ## Build the cluster and the CLIs from their Go modules (about 12 minutes, once a machine)
 	@$(BIN)/python -m devtools.toolchain ensure
@@ -81,6 +86,13 @@ manifests-check: tools ## Every kustomization builds
 .PHONY: integration
 integration: tools ## Integration tests: a real API server on KWOK
 	@$(BIN)/pytest tests/integration -m integration
+
+OLDEST := gateway test_requestinfo_audit.py test_crd.py test_controller.py test_policy_authors.py \
+	test_filtered_equivalence.py test_token_review.py
+
+.PHONY: oldest
+oldest: $(READY) ## Gateway, policies and controller on the oldest Kubernetes release that is supported
+	@K8S_MCP_TEST_KUBERNETES=oldest $(BIN)/pytest $(addprefix tests/integration/,$(OLDEST)) -m integration
 
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)

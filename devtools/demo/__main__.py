@@ -16,7 +16,7 @@ from devtools.demo.story import Story
 from devtools.demo.teams import AGENTS, tokens, write_clients
 from devtools.demo.tour import STEPS, walk
 from devtools.installed import DIFFERENCES, InstalledService, install
-from devtools.toolchain import ensure_tools
+from devtools.toolchain import ensure_tools, link_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".demo"
@@ -62,7 +62,9 @@ def _run(story: Story, *, check: bool) -> int:
             "    local process with the Deployment's arguments, environment and ServiceAccount; only these differ:"
         )
         story.say(f"    {', '.join(difference.variable for difference in DIFFERENCES)}.")
-        service = InstalledService(cluster, tools=tools["kubectl"].parent, folder=FOLDER / "service")
+        service = InstalledService(
+            cluster, tools=link_tools(FOLDER / "bin", ["kubectl", "yq"]), folder=FOLDER / "service"
+        )
         with story.doing("start the service and wait until it is ready"):
             service.start()
         try:

@@ -117,8 +117,14 @@ def _cluster(tools_dir: Path) -> list[GoTool]:
 
 
 def _clis(tools_dir: Path) -> list[GoTool]:
-    """The other CLIs that the service bundles, and the control planes that they talk to."""
+    """The other CLIs that the service bundles, the control planes that they talk to, and the one filter to build."""
     return [
+        GoTool(
+            name="yq",
+            folder=tools_dir / "yq",
+            package="github.com/mikefarah/yq/v4",
+            source="github.com/mikefarah/yq/v4",
+        ),
         GoTool(
             name="helm",
             folder=tools_dir / "helm",

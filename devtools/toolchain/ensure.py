@@ -51,6 +51,18 @@ def find_tool(name: str, *, cache_dir: Path | None = None, tools_dir: Path = TOO
     return path if path.is_file() else None
 
 
+def link_tools(folder: Path, names: Iterable[str]) -> Path:
+    """Make `folder` hold a link to each of the tools, as the service's `tools_dir` does; returns it.
+
+    Raises:
+        ToolchainError: a tool can't be had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in ensure_tools(names).items():
+        (folder / name).symlink_to(path)
+    return folder
+
+
 def _ensure(tool: GoTool, *, k: int, n: int, cache: BuildCache, progress: Progress) -> Path:
     began = time.monotonic()
     if (assets := from_assets(tool)) is not None:

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from devtools.toolchain import ensure_tools
-from tests.support.policy_commands import Answer, crd, enforced, policy, rule, run, write
+from tests.support.policy_commands import (
+    Answer,
+    binding,
+    crd,
+    enforced,
+    policy,
+    role,
+    role_rule,
+    rule,
+    run,
+    write,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -167,3 +178,29 @@ def test_an_expired_policy_gives_nothing_and_says_so(explain: Explain) -> None:
 def test_a_namespace_that_no_file_has_is_assumed_and_said(explain: Explain) -> None:
     answer = explain("kubectl get pods -n team-b", rule(namespaces=["team-b"]))
     assert "Assumed: namespace team-b exists and has no labels" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "code"),
+    [
+        pytest.param("get pods", {"roleRef": {"kind": "ClusterRole", "name": "view"}}, 0, id="a role"),
+        pytest.param("get secrets", {"roleRef": {"kind": "ClusterRole", "name": "edit"}}, 1, id="what no role brings"),
+        pytest.param("get pods", {"fromRBAC": True}, 0, id="own rights"),
+        pytest.param("get services", {"fromRBAC": True}, 1, id="own rights that are not there"),
+    ],
+)
+def test_roles_and_own_rights_are_as_the_cluster_s_files_say(
+    explain: Explain, tmp_path: Path, command: str, given: dict[str, Any], code: int
+) -> None:
+    member = {"kind": "Group", "name": "oidc:team-a"}
+    held = role("reads-pods", role_rule("get list", "pods secrets"))
+    state = write(tmp_path / "state.yaml", held, binding("reads-pods", member, namespace="team-a"))
+    scoped = {"namespaces": ["team-a"], **given}
+    assert explain(f"kubectl {command}", scoped, more=("--cluster-state", state)).code == code
+
+
+def test_own_rights_that_no_file_says_are_denied_and_said_to_be_unknown(explain: Explain) -> None:
+    answer = explain("kubectl get pods", {"namespaces": ["team-a"], "fromRBAC": True})
+    assert answer.code == 1
+    assert "(RBACUnavailable)" in answer.out
+    assert "  Not known: what the clients' own RBAC gives (sample/rules[0])" in answer.out

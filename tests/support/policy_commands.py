@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from k8s_mcp_server.cli import app
 
 GROUP = {"kind": "Group", "name": "oidc:team-a"}
+RBAC = "rbac.authorization.k8s.io"
 ENFORCED = {"pod-security.kubernetes.io/enforce": "baseline"}
 
 
@@ -58,6 +59,29 @@ def policy(*rules: dict[str, Any], name: str = "sample", **spec: Any) -> dict[st
 def namespace(name: str, **labels: str) -> dict[str, Any]:
     """A Namespace."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def role(name: str, *rules: dict[str, Any], **labels: str) -> dict[str, Any]:
+    """A ClusterRole."""
+    metadata = {"name": name, "labels": labels}
+    return {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": list(rules)}
+
+
+def role_rule(verbs: str, resources: str, *, groups: str = "-", **fields: Any) -> dict[str, Any]:
+    """A rule of a ClusterRole; words are separated by blanks, ``-`` is the core group."""
+    return {key: value for key, value in rule(verbs, resources, groups=groups, **fields).items() if key != "namespaces"}
+
+
+def binding(role_name: str, subject: dict[str, Any], *, namespace: str = "") -> dict[str, Any]:
+    """A binding of a ClusterRole: in a namespace, or everywhere."""
+    metadata = {"name": f"{role_name}-{subject['name']}", **({"namespace": namespace} if namespace else {})}
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role_name},
+        "subjects": [subject],
+    }
 
 
 def enforced(name: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def attacker_binaries(*, folder: Path = Path("/nonexistent")) -> Binaries:
     """The filters of this machine, the CLIs in ``folder``, and Python as one more CLI."""
     found = find_binaries(folder)
     python = python_program()
-    return Binaries(clis={**found.clis, python.name: python}, filters=found.filters)
+    return Binaries(clis={**found.clis, python.name: python}, filters=found.filters, helpers=found.helpers)
 
 
 def make_executor(runtime_dir: Path, *, binaries: Binaries | None = None, **options: Any) -> Executor:

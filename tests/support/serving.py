@@ -7,7 +7,7 @@ import contextlib
 import io
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -145,15 +145,25 @@ class FakeExecutor:
     limits: list[Limits] = field(default_factory=list)
     access: list[ApiAccess | None] = field(default_factory=list)
     stdin: list[bytes] = field(default_factory=list)
+    files: list[Mapping[str, bytes]] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
     running: int = 0
     cancelled: int = 0
 
-    async def run(self, pipeline: Pipeline, *, access: ApiAccess | None, stdin: bytes, limits: Limits) -> Result:
+    async def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        access: ApiAccess | None,
+        stdin: bytes,
+        files: Mapping[str, bytes],
+        limits: Limits,
+    ) -> Result:
         self.pipelines.append(pipeline)
         self.limits.append(limits)
         self.access.append(access)
         self.stdin.append(stdin)
+        self.files.append(files)
         self.running += 1
         try:
             if self.work is None:

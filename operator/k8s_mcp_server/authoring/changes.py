@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.authoring.clients import subject_fields, subject_text
@@ -20,6 +21,21 @@ _MOST_NAMED: Final = 5
 _STAND_IN: Final = ("any ", "(")
 
 
+class Condition(StrEnum):
+    """What a right depends on beside the policies, in the order in which they are told."""
+
+    NONE = ""
+    UNENFORCED = "PodSecurityUnenforced"
+    OWN_RBAC = "OwnRBAC"
+
+
+_CONDITIONS: Final = {
+    Condition.NONE: "",
+    Condition.UNENFORCED: ", where Pod Security does not enforce",
+    Condition.OWN_RBAC: ", as far as the client's own RBAC gives it",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """Rights that somebody gains or loses, told together.
@@ -29,7 +45,7 @@ class Change:
         places: namespaces, and in words what stands for some; none for the cluster's own scope.
         names: of the objects; none for all.
         sensitive: those of the rights that wildcards never give.
-        only_unenforced: only where a namespace's label does not make Pod Security enforce.
+        condition: under which they have it.
     """
 
     gained: bool
@@ -40,14 +56,14 @@ class Change:
     places: tuple[str, ...]
     names: tuple[str, ...]
     sensitive: tuple[str, ...]
-    only_unenforced: bool = False
+    condition: Condition = Condition.NONE
 
     def __str__(self) -> str:
         sign, may = ("+", "may now") if self.gained else ("-", "may no longer")
         tool = "" if self.tool is Tool.KUBECTL else f" with {self.tool}"
         named = f" named {_shortened(self.names)}" if self.names else ""
-        enforced = ", where Pod Security does not enforce" if self.only_unenforced else ""
-        done = f"{_listed(self.verbs)} {_shortened(self.whats)}{named}{_in(self.places)}{enforced}{tool}"
+        where = f"{_in(self.places)}{_CONDITIONS[self.condition]}"
+        done = f"{_listed(self.verbs)} {_shortened(self.whats)}{named}{where}{tool}"
         return f"{sign} {subject_text(self.subject)} {may} {done}; sensitive: {_shortened(self.sensitive) or 'none'}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,12 +77,12 @@ class Change:
             "namespaces": list(self.places),
             "names": list(self.names),
             "sensitive": list(self.sensitive),
-            "onlyWherePodSecurityDoesNotEnforce": self.only_unenforced,
+            "condition": self.condition.value,
         }
 
 
 def told(
-    grants: Iterable[Grant], *, subject: Subject, gained: bool, only_unenforced: bool, label_sets: int
+    grants: Iterable[Grant], *, subject: Subject, gained: bool, condition: Condition, label_sets: int
 ) -> Iterator[Change]:
     """Sentences about single rights.
 
@@ -102,7 +118,7 @@ def told(
             sensitive=tuple(
                 f"{verb} {what}" for what in all_whats for verb in ordered if (tool, verb, what) in sensitive
             ),
-            only_unenforced=only_unenforced,
+            condition=condition,
         )
 
 

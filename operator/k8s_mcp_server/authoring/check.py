@@ -124,11 +124,11 @@ class _PolicyCheck:
         """What the rules name, and what they amount to."""
         for field, rules in (("rules", policy.rules), ("deny", policy.denies)):
             for index, rule in enumerate(rules):
-                for mistake in lint_rule(rule, served=self._served, namespaces=inputs.namespaces):
+                for mistake in lint_rule(rule, served=self._served, inputs=inputs):
                     severity = Severity.ERROR if mistake.is_certain else Severity.WARNING
                     path = ("spec", field, index, *mistake.path)
                     self.add(severity, mistake.reason, path, mistake.message)
-        for risk in risks(policy, everyone=everyone, served=self._served, namespaces=inputs.namespaces):
+        for risk in risks(policy, everyone=everyone, served=self._served, inputs=inputs):
             self.add(Severity.WARNING, risk.reason, ("spec", *risk.path), risk.message)
 
     def _add_errors(self, policy: InvalidPolicy) -> None:

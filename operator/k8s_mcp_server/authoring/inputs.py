@@ -1,12 +1,13 @@
-"""What a command is given: policies, and the Namespaces and CRDs that say what they are about."""
+"""What a command is given: policies, and the objects of a cluster that say what they are about."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from k8s_mcp_server.authoring.cluster_state import ClusterState, read_cluster_state
 from k8s_mcp_server.authoring.documents import Document, read_documents
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.resources import Served
@@ -25,11 +26,13 @@ class Inputs:
         policies: everything of this service's API group, whatever its kind or version.
         namespaces: by name.
         crds: CustomResourceDefinitions.
+        cluster: roles and bindings.
     """
 
     policies: tuple[Document, ...]
     namespaces: Mapping[str, Namespace]
     crds: tuple[Document, ...] = ()
+    cluster: ClusterState = field(default_factory=lambda: read_cluster_state(()))
 
     def served(self) -> Served:
         """What an API server with these CRDs serves.
@@ -44,30 +47,40 @@ class Inputs:
         return tuple(compile_document(item, now=now) for item in self.policies)
 
 
-def read_inputs(sources: Iterable[str]) -> Inputs:
+def read_inputs(sources: Iterable[str], *, cluster: Iterable[str] = (), objects: Iterable[Document] = ()) -> Inputs:
     """Read files, folders and ``-``.
+
+    Args:
+        cluster: as ``sources``, of the cluster that the policies are in: policies in them do not count.
+        objects: likewise, as they are.
 
     Raises:
         UnusableInput: one cannot be read, or there is no policy in any.
     """
     sources = tuple(sources)
-    found = sort_documents(read_documents(sources))
+    around = [item for item in (*read_documents(cluster), *objects) if not _is_policy(item)]
+    found = sort_documents((*around, *read_documents(sources)))
     if not found.policies:
         raise UnusableInput(f"there is no {KIND} in {', '.join(sources)}")
     return found
 
 
 def sort_documents(documents: Iterable[Document]) -> Inputs:
-    """Objects by what they are."""
+    """Objects by what they are.
+
+    Raises:
+        UnusableInput: a role or binding cannot be read.
+    """
     documents = tuple(documents)
     return Inputs(
-        policies=tuple(item for item in documents if item.group == OUR_GROUP or item.kind == KIND),
+        policies=tuple(item for item in documents if _is_policy(item)),
         namespaces={
             item.name: Namespace(name=item.name, labels=_labels(item.body))
             for item in documents
             if item.kind == "Namespace" and not item.group
         },
         crds=tuple(item for item in documents if item.kind == "CustomResourceDefinition"),
+        cluster=read_cluster_state(documents),
     )
 
 
@@ -81,6 +94,10 @@ def compile_document(document: Document, *, now: datetime) -> Policy:
     kind = document.kind or "nothing"
     version = document.body.get("apiVersion") if kind == KIND else f"{API_VERSION} {kind}"
     return read_policy({**document.body, "apiVersion": version, "metadata": stated})
+
+
+def _is_policy(item: Document) -> bool:
+    return item.group == OUR_GROUP or item.kind == KIND
 
 
 def _labels(body: Mapping[str, Any]) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from k8s_mcp_server.policy.sensitive import NAMELESS_VERBS, SENSITIVE_VERBS
 
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.documents import FieldPath
+    from k8s_mcp_server.authoring.inputs import Inputs
     from k8s_mcp_server.policy.rules import Rule
     from k8s_mcp_server.policy.snapshot import Namespace
 
@@ -40,15 +41,16 @@ class Mistake:
     message: str
 
 
-def lint_rule(rule: Rule, *, served: Served, namespaces: Mapping[str, Namespace]) -> Iterator[Mistake]:
+def lint_rule(rule: Rule, *, served: Served, inputs: Inputs) -> Iterator[Mistake]:
     """Everything that looks wrong in a rule or deny.
 
     Args:
         served: the known resources.
-        namespaces: those that the files describe; none means that nothing is known about them.
+        inputs: when they describe no namespace, nothing is known about namespaces.
     """
     yield from _lint_verbs(rule)
-    yield from _lint_places(rule, namespaces=namespaces)
+    yield from _lint_places(rule, namespaces=inputs.namespaces)
+    yield from _lint_role(rule, roles=inputs.cluster.roles)
     if isinstance(rule.scope, Urls):
         return
     for item in sorted(rule.resources):
@@ -86,6 +88,15 @@ def _lint_places(rule: Rule, *, namespaces: Mapping[str, Namespace]) -> Iterator
         advice = f"; did you mean {near[0]}?" if near else ""
         message = f"no file has a Namespace {name}{advice}"
         yield Mistake(reason="UnknownNamespace", is_certain=False, path=("namespaces",), message=message)
+
+
+def _lint_role(rule: Rule, *, roles: Collection[str]) -> Iterator[Mistake]:
+    if not rule.role or rule.role in roles:
+        return
+    near = difflib.get_close_matches(rule.role, roles, n=1)
+    advice = f"; did you mean {near[0]}?" if near else ""
+    message = f"no file has a ClusterRole {rule.role}, so what this rule gives is not known here{advice}"
+    yield Mistake(reason="UnknownRole", is_certain=False, path=("roleRef", "name"), message=message)
 
 
 def _lint_resource(rule: Rule, item: str, *, served: Served) -> Iterator[Mistake]:

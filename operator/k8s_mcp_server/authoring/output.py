@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -47,14 +47,20 @@ def to_yaml(*documents: Mapping[str, Any]) -> str:
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=116)
 
 
-def emit(value: Any, *, form: Format, text: str) -> None:
-    """Print ``value`` for machines, or ``text`` for people."""
+def emit(value: Any, *, form: Format, text: str, notes: Iterable[str] = ()) -> None:
+    """Print ``value`` for machines, or ``text`` for people.
+
+    Args:
+        notes: what should be known about the answer; for machines they go to standard error.
+    """
     if form is Format.JSON:
         text = json.dumps(value, indent=2, ensure_ascii=False)
     elif form is Format.YAML:
         text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=116).rstrip("\n")
     if text:
         typer.echo(text)
+    for note in notes:
+        typer.echo(note, err=form is not Format.TEXT)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -73,6 +79,11 @@ def good(text: str) -> str:
 def bad(text: str) -> str:
     """Red, on a terminal."""
     return typer.style(text, fg=typer.colors.RED)
+
+
+def odd(text: str) -> str:
+    """Yellow, on a terminal: worth a second look."""
+    return typer.style(text, fg=typer.colors.YELLOW)
 
 
 def counted(number: int, noun: str) -> str:

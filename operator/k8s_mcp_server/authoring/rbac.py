@@ -15,13 +15,15 @@ from k8s_mcp_server.authoring.resources import ResourceName, Served
 from k8s_mcp_server.authoring.rights import rights
 from k8s_mcp_server.authoring.rules import Need, rbac_rules_for
 from k8s_mcp_server.policy.compile import CompiledPolicy, Policy
-from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, Urls, reach
+from k8s_mcp_server.policy.roles import rules_by_role
+from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, TeamNamespaces, Urls, reach
 from k8s_mcp_server.policy.sensitive import COLLECTION_READS, NAMELESS_VERBS
 from k8s_mcp_server.policy.snapshot import Namespace
 
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.inputs import Inputs
     from k8s_mcp_server.policy.environment import Environment
+    from k8s_mcp_server.policy.roles import ClusterRole
     from k8s_mcp_server.policy.rules import Rule
 
 ROLE_NAME: Final = "k8s-mcp-agents"
@@ -45,6 +47,7 @@ class _Needs:
 
     served: Served
     namespaces: Mapping[str, Namespace]
+    roles: Mapping[str, ClusterRole]
     environment: Environment
     found: dict[str, set[Need]] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
@@ -55,7 +58,12 @@ class _Needs:
             for path in rule.scope.paths.texts:
                 self._put(EVERYWHERE, (Need(verb=verb, path=path) for verb in rule.verbs))
             return
-        needs = tuple(self._of_rule(policy, rule))
+        parts = rules_by_role(rule, self.roles) or ()
+        needs = tuple(dict.fromkeys(need for part in parts for need in self._of_rule(policy, part)))
+        if rule.from_rbac:
+            self._note(
+                policy, rule, "no client gets more of this than its own RBAC gives it; what the pod lacks, nobody gets"
+            )
         for place in self._places(policy, rule):
             self._put(place, needs)
 
@@ -67,7 +75,7 @@ class _Needs:
     def _of_rule(self, policy: CompiledPolicy, rule: Rule) -> Iterator[Need]:
         names = rule.resource_names.texts if rule.resource_names and not rule.resource_names.globs else ()
         if rule.resource_names and rule.resource_names.globs:
-            self.notes[f"{policy.name}/{rule.name}: RBAC knows no globs in names, so the pod gets every name"] = None
+            self._note(policy, rule, "RBAC knows no globs in names, so the pod gets every name")
         for right in rights(rule, served=self.served):
             held = () if right.verb in NAMELESS_VERBS | COLLECTION_READS else names
             yield Need(verb=right.verb, resource=right.resource, names=held)
@@ -75,13 +83,13 @@ class _Needs:
                 yield Need(verb="get", resource=right.resource, names=names)  # over WebSocket it is a GET
         for group in sorted(rule.groups - self.served.groups - {"*"}):
             if "*" in rule.resources:
-                note = f"{policy.name}/{rule.name}: nothing here says what {group} holds, so the pod gets all of it"
-                self.notes[f"{note}; add its CRDs to the files"] = None
+                note = f"nothing here says what {group} holds, so the pod gets all of it; add its CRDs to the files"
+                self._note(policy, rule, note)
                 for verb in rule.verbs:
                     yield Need(verb=verb, resource=ResourceName(group=group, resource="*"))
 
     def _places(self, policy: CompiledPolicy, rule: Rule) -> Iterator[str]:
-        scope = rule.scope
+        scope = rule.scope.of_anybody() if isinstance(rule.scope, TeamNamespaces) else rule.scope
         if not isinstance(scope, NamespaceNames | NamespaceLabels):
             yield EVERYWHERE
             return
@@ -94,12 +102,15 @@ class _Needs:
         ]
         is_open = isinstance(scope, NamespaceLabels) or bool(scope.names.globs)
         if is_open and not self.namespaces:
-            self.notes[f"{policy.name}/{rule.name}: cluster-wide, for no file says which namespaces it reaches"] = None
+            self._note(policy, rule, "cluster-wide, for no file says which namespaces it reaches")
             yield EVERYWHERE
             return
         if is_open:
-            self.notes[f"{policy.name}/{rule.name}: run this again when it reaches more namespaces"] = None
+            self._note(policy, rule, "run this again when it reaches more namespaces")
         yield from inside
+
+    def _note(self, policy: CompiledPolicy, rule: Rule, text: str) -> None:
+        self.notes[f"{policy.name}/{rule.name}: {text}"] = None
 
     def _put(self, place: str, needs: Iterable[Need]) -> None:
         self.found.setdefault(place, set()).update(needs)
@@ -115,7 +126,9 @@ def server_rbac(
         environment: whose ServiceAccount gets it.
         across_namespaces: whether ``kubectl get -A`` is to work.
     """
-    needs = _Needs(served=inputs.served(), namespaces=inputs.namespaces, environment=environment)
+    needs = _Needs(
+        served=inputs.served(), namespaces=inputs.namespaces, roles=inputs.cluster.roles, environment=environment
+    )
     for policy in policies:
         if isinstance(policy, CompiledPolicy):
             for rule in policy.rules:

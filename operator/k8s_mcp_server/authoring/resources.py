@@ -1,6 +1,6 @@
 """What an API server serves, without one: Kubernetes' own resources as checked in, and CRDs given as files.
 
-``data/discovery.json`` is written by ``devtools/discovery_snapshot.py`` from a real API server, and a test compares it
+``data/discovery.json`` is written by ``devtools/kubernetes_snapshot.py`` from a real API server, and a test compares it
 with one. It is the server's own discovery, so that it can also be served to kubectl.
 """
 

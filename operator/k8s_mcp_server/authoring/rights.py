@@ -62,12 +62,15 @@ class Right:
 
 
 def rights(rule: Rule, *, served: Served) -> Iterator[Right]:
-    """Everything that an allowing rule gives in the places where it holds, Pod Security aside."""
+    """Everything that an allowing rule gives in the places where it holds, Pod Security and the clients' RBAC aside.
+
+    A rule by a role gives nothing: `rules_by_role` says what stands in its place.
+    """
     everywhere = replace(rule, scope=ClusterScope(), resource_names=None, allow_privileged_workloads=True)
     for name in known_names(rule, served=served):
         for verb in _verbs(rule, served.verbs(name)):
             request = name.request(verb)
-            question = Question.of(request, scope=Scope.CLUSTER, known={}, environment=_ENVIRONMENT)
+            question = Question.of(request, scope=Scope.CLUSTER, known={}, environment=_ENVIRONMENT, in_rbac=True)
             if isinstance(rule_gives(everywhere, question), Fit) and not why_never(request, _ENVIRONMENT):
                 yield Right(verb=verb, resource=name)
 

@@ -5,18 +5,20 @@ Legal, and often wanted. Each says in one sentence what whoever holds the right 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.authoring.rights import Right, is_reading, rights
 from k8s_mcp_server.policy.environment import Environment
-from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, reach
+from k8s_mcp_server.policy.roles import rules_by_role
+from k8s_mcp_server.policy.scopes import NamespaceLabels, NamespaceNames, Reach, TeamNamespaces, reach
 from k8s_mcp_server.policy.snapshot import Namespace
 from k8s_mcp_server.policy.subjects import SubjectKind
 
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.documents import FieldPath
+    from k8s_mcp_server.authoring.inputs import Inputs
     from k8s_mcp_server.authoring.resources import Served
     from k8s_mcp_server.policy.compile import CompiledPolicy
     from k8s_mcp_server.policy.rules import Rule
@@ -53,23 +55,29 @@ def risks(
     *,
     everyone: Iterable[CompiledPolicy],
     served: Served,
-    namespaces: Mapping[str, Namespace],
+    inputs: Inputs,
 ) -> Iterator[Risk]:
     """What a policy's rules amount to, and who could become one of its clients.
 
     Args:
         everyone: all policies, this one among them.
         served: the known resources.
-        namespaces: those that the files describe; others are taken to exist without labels.
+        inputs: namespaces that they do not describe are taken to exist without labels, and their roles are followed.
     """
     for index, rule in enumerate(policy.rules):
         path = ("rules", index)
-        given = tuple(rights(rule, served=served))
+        given = tuple(_rights(rule, served=served, inputs=inputs))
         yield from _of_workloads(rule, given, path)
         yield from _of_groups(given, path)
         yield from _of_sensitive(given, path)
         yield from _of_wildcards(rule, path)
-    yield from _of_subjects(policy, everyone=tuple(everyone), served=served, namespaces=namespaces)
+    yield from _of_subjects(policy, everyone=tuple(everyone), served=served, inputs=inputs)
+
+
+def _rights(rule: Rule, *, served: Served, inputs: Inputs) -> Iterator[Right]:
+    """What a rule gives, by its role if it follows one."""
+    parts = rules_by_role(rule, inputs.cluster.roles) or ()
+    return iter(dict.fromkeys(right for part in parts for right in rights(part, served=served)))
 
 
 def _of_workloads(rule: Rule, given: tuple[Right, ...], path: FieldPath) -> Iterator[Risk]:
@@ -104,7 +112,7 @@ def _of_sensitive(given: tuple[Right, ...], path: FieldPath) -> Iterator[Risk]:
 
 
 def _of_wildcards(rule: Rule, path: FieldPath) -> Iterator[Risk]:
-    if is_reading(rule):
+    if rule.is_derived or is_reading(rule):
         return
     for field, values in (("verbs", rule.verbs), ("resources", rule.resources)):
         if "*" in values:
@@ -120,15 +128,13 @@ def _of_subjects(
     *,
     everyone: tuple[CompiledPolicy, ...],
     served: Served,
-    namespaces: Mapping[str, Namespace],
+    inputs: Inputs,
 ) -> Iterator[Risk]:
     for index, subject in enumerate(policy.subjects):
         if subject.kind is not SubjectKind.SERVICE_ACCOUNT:
             continue
         for other in everyone:
-            rule = next(
-                (item for item in other.rules if _can_become(item, subject.namespace, served, namespaces)), None
-            )
+            rule = next((item for item in other.rules if _can_become(item, subject.namespace, served, inputs)), None)
             if rule is not None:
                 who = "this policy's own clients" if other is policy else f"the clients of policy {other.name}"
                 message = (
@@ -138,16 +144,19 @@ def _of_subjects(
                 yield Risk(reason="SubjectForgeable", path=("subjects", index), message=message)
 
 
-def _can_become(rule: Rule, namespace: str, served: Served, namespaces: Mapping[str, Namespace]) -> bool:
-    """Whether a rule can make a pod run as, or a token for, a ServiceAccount of the namespace."""
-    scope = rule.scope
-    if not isinstance(scope, NamespaceNames | NamespaceLabels):
+def _can_become(rule: Rule, namespace: str, served: Served, inputs: Inputs) -> bool:
+    """Whether a rule can make a pod run as, or a token for, a ServiceAccount of the namespace.
+
+    Who can by a rule that goes by the cluster's own RBAC can without it.
+    """
+    scope = rule.scope.of_anybody() if isinstance(rule.scope, TeamNamespaces) else rule.scope
+    if rule.from_rbac or not isinstance(scope, NamespaceNames | NamespaceLabels):
         return False
-    known = {namespace: Namespace(name=namespace, labels={}), **namespaces}
+    known = {namespace: Namespace(name=namespace, labels={}), **inputs.namespaces}
     if reach(scope, namespace, known=known, environment=Environment()) is not Reach.INSIDE:
         return False
-    forging = (right for right in rights(rule, served=served) if right.is_workload_write or _mints_tokens(right))
-    return next(forging, None) is not None
+    given = _rights(rule, served=served, inputs=inputs)
+    return any(right.is_workload_write or _mints_tokens(right) for right in given)
 
 
 def _mints_tokens(right: Right) -> bool:

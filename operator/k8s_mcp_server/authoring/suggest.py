@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.authoring.clients import subject_fields
+from k8s_mcp_server.authoring.cluster_state import read_cluster_state
 from k8s_mcp_server.authoring.documents import Document
 from k8s_mcp_server.authoring.inputs import KIND, compile_document
 from k8s_mcp_server.authoring.needs import needed
@@ -157,6 +158,7 @@ class _Suggesting:
             namespaces={name: Namespace(name=name, labels=labels) for name in self._places},
             served=self._served,
             now=now,
+            cluster=read_cluster_state(()),
         )
         for request in self._asked:
             decision = world.decide(request, client=self._client, tool=Tool(self._tools[0]))

@@ -1,6 +1,7 @@
 """The file of `policy test`: which policies, which namespaces, and who may do what then.
 
 policies: [deployer.yaml]                 # files or folders, relative to this file
+cluster: [roles.yaml]                     # CRDs, roles and bindings: files like these, or the objects themselves
 namespaces:                               # all that there are, with their labels
   team-a: {pod-security.kubernetes.io/enforce: baseline}
 cases:
@@ -105,6 +106,7 @@ class TestFileModel(_Strict):
     __test__ = False  # no test of pytest's, whatever its name
 
     policies: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    cluster: Annotated[tuple[str | dict[str, Any], ...], Field(strict=False)] = ()
     namespaces: dict[str, dict[str, str]] | Annotated[tuple[str, ...], Field(strict=False)] = ()
     resources: dict[str, Literal["Namespaced", "Cluster"]] = Field(default_factory=dict)
     cases: Annotated[tuple[CaseModel, ...], Field(strict=False, min_length=1)]
@@ -121,6 +123,8 @@ class TestFile:
 
     Args:
         sources: its policies' files, as they are found from here.
+        cluster: those of the cluster.
+        objects: the cluster's, as the file itself states them.
     """
 
     __test__ = False
@@ -128,6 +132,8 @@ class TestFile:
     document: Document
     model: TestFileModel
     sources: tuple[str, ...]
+    cluster: tuple[str, ...]
+    objects: tuple[Document, ...]
 
 
 def is_test_file(document: Document) -> bool:
@@ -148,4 +154,11 @@ def read_test_file(document: Document) -> TestFile:
         first: Any = error.errors(include_url=False, include_context=False, include_input=False)[0]
         message = f"{path_text(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
         raise UnusableInput(f"{document.source}:{document.line(first['loc'])}: {message}") from error
-    return TestFile(document=document, model=model, sources=tuple(str(folder / item) for item in model.policies))
+    stated = model.cluster
+    return TestFile(
+        document=document,
+        model=model,
+        sources=tuple(str(folder / item) for item in model.policies),
+        cluster=tuple(str(folder / item) for item in stated if isinstance(item, str)),
+        objects=tuple(Document(source=document.source, body=item) for item in stated if not isinstance(item, str)),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -13,7 +13,7 @@ from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.inputs import read_inputs
 from k8s_mcp_server.authoring.world import World
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
-from k8s_mcp_server.policy.decision import Decision, Verdict
+from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.explain import what
 from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.snapshot import Namespace
@@ -21,6 +21,7 @@ from k8s_mcp_server.policy.snapshot import Namespace
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.resources import Served
     from k8s_mcp_server.authoring.testfile import CaseModel, OneOrMore, TestFile
+    from k8s_mcp_server.policy.identity import Client
 
 WORDS: Final = {Verdict.EXACT: "allow", Verdict.FILTERED: "filtered", Verdict.DENY: "deny"}
 
@@ -50,18 +51,27 @@ class Outcome:
         return not self.problems
 
 
-def run_test_file(file: TestFile, *, now: datetime) -> Iterator[Outcome]:
+def run_test_file(file: TestFile, *, now: datetime, cluster: Iterable[str] = ()) -> Iterator[Outcome]:
     """Decide every case; policies that do not say otherwise were created ``now``.
+
+    Args:
+        cluster: files of the cluster, beside those that the test file names.
 
     Raises:
         UnusableInput: a policy, a resource or a client cannot be read.
     """
-    inputs = read_inputs(file.sources)
+    inputs = read_inputs(file.sources, cluster=(*cluster, *file.cluster), objects=file.objects)
     served = inputs.served()
     policies = inputs.compiled(now=now)
     stated = {name: Namespace(name=name, labels=labels) for name, labels in file.model.labels.items()}
     for index, case in enumerate(file.model.cases):
-        world = World.build(policies, namespaces={**inputs.namespaces, **stated}, served=served, now=now + case.age)
+        world = World.build(
+            policies,
+            namespaces={**inputs.namespaces, **stated},
+            served=served,
+            now=now + case.age,
+            cluster=inputs.cluster,
+        )
         world = world.with_catalog(Catalog((*_stated_resources(file), *world.catalog)))
         line = file.document.line(("cases", index))
         for request in _requests(case, served=served):
@@ -79,7 +89,7 @@ def _judge(case: CaseModel, request: RequestInfo, *, world: World, line: int) ->
         verdict=verdict,
         reason=decision.reason.value,
         message=decision.message,
-        problems=tuple(_problems(case, decision, verdict=verdict)),
+        problems=(*_problems(case, decision, verdict=verdict), *_unknown(decision, client, world=world)),
     )
 
 
@@ -94,6 +104,16 @@ def _problems(case: CaseModel, decision: Decision, *, verdict: str) -> Iterator[
     for item in case.hides:
         if _sees(decision, item):
             yield f"expected not to see {item}"
+
+
+def _unknown(decision: Decision, client: Client, *, world: World) -> Iterator[str]:
+    """What would have to be known to say this: a case must not pass because a file is missing."""
+    if decision.reason is Reason.RBAC_UNAVAILABLE:
+        yield "not known: what the client's own RBAC gives; add roles and bindings to cluster"
+    if decision.verdict is Verdict.FILTERED or decision.reason is Reason.NOT_ALLOWED:
+        for policy in world.snapshot.policies_for(client):
+            for rule, role in getattr(policy, "missing_roles", ()):
+                yield f"not known: ClusterRole {role} (rule {rule} of policy {policy.name}); add it to cluster"
 
 
 def _sees(decision: Decision, item: str) -> bool:

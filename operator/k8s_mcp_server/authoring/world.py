@@ -1,4 +1,4 @@
-"""A cluster that is not there: policies, namespaces and what is served, to decide requests in with the policy core.
+"""A cluster that is not there: policies, namespaces, roles and what is served, to decide requests in.
 
 What the files do not say is assumed, and every command says what it assumed: a namespace that a rule or the command
 line names exists, without labels; a resource that a rule names and nobody knows exists where the rule looks for it.
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.authoring.resources import ResourceName, Served
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
-from k8s_mcp_server.policy.decide import DecisionContext, decide
+from k8s_mcp_server.policy.decide import DecisionContext, decide, depends_on_rbac
 from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, RuleScope, TeamNamespaces
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
+    from k8s_mcp_server.authoring.cluster_state import ClusterState
     from k8s_mcp_server.authoring.inputs import Inputs
     from k8s_mcp_server.policy.compile import Policy
     from k8s_mcp_server.policy.decision import Decision
@@ -39,6 +41,8 @@ class World:
         served: what is known to be served.
         catalog: that, and what is assumed.
         now: aware.
+        cluster: roles that policies follow, and clients' own rights.
+        own_rights: what counts as everybody's own rights where ``cluster`` knows nobody's; None for not known.
         assumed_namespaces: those that no file describes.
     """
 
@@ -46,6 +50,8 @@ class World:
     served: Served
     catalog: Catalog
     now: datetime
+    cluster: ClusterState
+    own_rights: bool | None = None
     environment: Environment = field(default_factory=Environment)
     assumed_namespaces: frozenset[str] = frozenset()
 
@@ -57,16 +63,21 @@ class World:
         namespaces: Mapping[str, Namespace],
         served: Served,
         now: datetime,
+        cluster: ClusterState,
+        own_rights: bool | None = None,
         assume: Iterable[Namespace] = (),
     ) -> World:
         """A world of these policies; ``assume`` exists as well, unless ``namespaces`` has it."""
-        policies = tuple(policies)
         assumed = {item.name: item for item in assume if item.name not in namespaces}
+        snapshot = Snapshot.build(policies, (*namespaces.values(), *assumed.values()), cluster.roles.values())
+        followed = map(snapshot.following, snapshot.policies.values())
         return cls(
-            snapshot=Snapshot.build(policies, (*namespaces.values(), *assumed.values())),
+            snapshot=snapshot,
             served=served,
-            catalog=served.with_assumed(assumed_resources(policies, served=served)),
+            catalog=served.with_assumed(assumed_resources(followed, served=served)),
             now=now,
+            cluster=cluster,
+            own_rights=own_rights,
             assumed_namespaces=frozenset(assumed),
         )
 
@@ -88,7 +99,17 @@ class World:
 
     def decide(self, request: RequestInfo, *, client: Client, tool: Tool = Tool.KUBECTL) -> Decision:
         """How the service would decide the request."""
-        return decide(request, self.context(client, tool=tool))
+        context = self.context(client, tool=tool)
+        if depends_on_rbac(request, context):
+            allowed = self.allowed_by_rbac(request, client=client)
+            answers = {} if allowed is None else {request: allowed}
+            context = replace(context, rights=Rights(answers=answers))
+        return decide(request, context)
+
+    def allowed_by_rbac(self, request: RequestInfo, *, client: Client) -> bool | None:
+        """Whether the client's own rights in the cluster hold the request; None when they are not known."""
+        known = self.cluster.allows(request, client=client)
+        return self.own_rights if known is None else known
 
 
 def build_world(inputs: Inputs, *, now: datetime, namespace: str = "") -> World:
@@ -97,7 +118,14 @@ def build_world(inputs: Inputs, *, now: datetime, namespace: str = "") -> World:
     assume = named_namespaces(policies)
     if namespace:
         assume.setdefault(namespace, Namespace(name=namespace, labels={}))
-    return World.build(policies, namespaces=inputs.namespaces, served=inputs.served(), now=now, assume=assume.values())
+    return World.build(
+        policies,
+        namespaces=inputs.namespaces,
+        served=inputs.served(),
+        now=now,
+        cluster=inputs.cluster,
+        assume=assume.values(),
+    )
 
 
 def rules_of(policies: Iterable[Policy]) -> Iterator[tuple[Policy, Rule]]:

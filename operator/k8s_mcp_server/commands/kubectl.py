@@ -12,11 +12,12 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
+from k8s_mcp_server.commands.kubectl_files import check_files
 from k8s_mcp_server.commands.words import read_kubectl_words
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from k8s_mcp_server.commands.words import Flag, KubectlWords
 
@@ -66,15 +67,6 @@ _UNAVAILABLE: Final = {
     "proxy": ("serves a local port", "read a path with `get --raw /api/…`"),
     "port-forward": ("serves a local port", "`exec` a client in the pod, or use `get --raw` through its proxy"),
     "attach": ("follows a terminal", "use `logs`, or `logs --follow` for a while"),
-    "cp": ("copies to and from local files", "read a file with `exec POD -- cat FILE`"),
-    "diff": (
-        "runs a local diff program",
-        "use `apply --dry-run=server -o yaml -f -`, and compare with `get -o yaml`",
-    ),
-    "kustomize": (
-        "builds from local files",
-        "build the manifests on your side, and pass them in the stdin argument to `apply -f -`",
-    ),
     "plugin": ("manages local plugins", "use kubectl's own verbs"),
     "kuberc": ("manages local preferences", "write the flags in the command"),
 }
@@ -82,10 +74,7 @@ _CONFIG_READS: Final = frozenset({"", "current-context", "get-clusters", "get-co
 _EDITORS: Final = frozenset({("apply", "edit-last-applied")})
 
 _TERMINAL_VERBS: Final = frozenset({"exec", "run", "debug"})
-_STDIN_NAMES: Final = frozenset({"-", "/dev/stdin"})
-_FOLLOW_VERBS: Final = frozenset({"logs"})  # where -f means --follow
-_CONTENT_FLAGS: Final = frozenset({"from-file", "from-env-file", "patch-file"})
-_OUTPUT_FILES: Final = ("jsonpath-file", "go-template-file", "templatefile", "custom-columns-file")
+_DIFF: Final = "diff"
 _KNOWN_ELSEWHERE: Final = {
     "k": "",
     "watch": "get --watch",
@@ -103,11 +92,12 @@ _KNOWN_ELSEWHERE: Final = {
 }
 
 
-def check_kubectl(words: Sequence[str]) -> None:
+def check_kubectl(words: Sequence[str], files: Collection[str] = ()) -> None:
     """Refuse what cannot work.
 
     Args:
         words: the words after ``kubectl``.
+        files: names of the files that the command is given.
 
     Raises:
         CommandRefused: with the word for the cause and what to write instead.
@@ -116,8 +106,13 @@ def check_kubectl(words: Sequence[str]) -> None:
     _check_fixed_flags(read, words)
     _check_verb(read, words)
     _check_terminal(read, words)
-    for flag in read.flags:
-        _check_files(flag, verb=read.verb)
+    if not _asks_for_help(read):
+        check_files(read, files=files)
+
+
+def kubectl_helper(words: Sequence[str]) -> str:
+    """The one other program that the command starts: ``kubectl diff`` leaves the comparing to ``diff``."""
+    return _DIFF if read_kubectl_words(words).verb == "diff" else ""
 
 
 def _check_fixed_flags(read: KubectlWords, words: Sequence[str]) -> None:
@@ -169,36 +164,6 @@ def _check_terminal(read: KubectlWords, words: Sequence[str]) -> None:
         "There is no terminal here: -t cannot work.",
         instead=f"{_write([*kept, *rest])}; text for its input goes into the stdin argument, with -i.",
     )
-
-
-def _check_files(flag: Flag, *, verb: str) -> None:
-    name, value = flag.name, flag.value or ""
-    if _is(flag, short="f", long="filename") and verb not in _FOLLOW_VERBS and value not in _STDIN_NAMES:
-        what = "an address outside the cluster" if value.startswith(("http://", "https://")) else "a local file"
-        raise _no_files(f"{flag} {value[:80]} is {what}", f"Pass the manifests in it, and write: `kubectl {verb} -f -`")
-    if _is(flag, short="k", long="kustomize"):
-        raise _no_files(
-            f"{flag} builds from a folder", f"Pass the built manifests in it, and write: `kubectl {verb} -f -`"
-        )
-    if name in _CONTENT_FLAGS and value.rpartition("=")[2] not in _STDIN_NAMES:
-        key = "KEY=" if name == "from-file" else ""
-        raise _no_files(f"{flag} reads a local file", f"Pass the text in it, and write: `{flag}={key}/dev/stdin`")
-    form = value.partition("=")[0]
-    if _is(flag, short="o", long="output") and form in _OUTPUT_FILES:
-        raise CommandRefused(
-            "NoFiles",
-            f"-o {form} reads a local file, and there are none here.",
-            instead="Write the template in the command: -o jsonpath='…', go-template='…' or custom-columns='…'.",
-        )
-
-
-def _is(flag: Flag, *, short: str, long: str) -> bool:
-    return flag.name == (short if flag.is_short else long)
-
-
-def _no_files(what: str, instead: str) -> CommandRefused:
-    message = f"{what}, which cannot be reached from here."
-    return CommandRefused("NoFiles", message, instead=f"Use the stdin argument. {instead}")
 
 
 def _unknown_verb(verb: str, words: Sequence[str]) -> CommandRefused:

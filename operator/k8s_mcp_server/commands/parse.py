@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.istioctl.check import check_istioctl
-from k8s_mcp_server.commands.kubectl import check_kubectl
+from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
 from k8s_mcp_server.commands.tokenizer import tokenize
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.binaries import FILTERS
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
 
@@ -28,26 +28,27 @@ _FILTER_ADVICE: Final = {
     "gawk": "Write: awk",
     "mawk": "Write: awk",
     "xargs": "Read the list first, then write the names into a second call; kubectl takes several names at once.",
-    "yq": "Ask for -o json and use jq.",
     "base64": "Use jq's @base64d, such as jq -r '.data.key | @base64d'.",
     "tac": "Write: sed '1!G;h;$!d'",
 }
 
 
 MOST_CLI_STAGES: Final = 3
-CHECKS: Final[Mapping[Tool, Callable[[Sequence[str]], None]]] = {
+CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] = {
     Tool.KUBECTL: check_kubectl,
     Tool.ISTIOCTL: check_istioctl,
 }
-"""For each CLI that the service knows how to run, what refuses the words after its name; other CLIs are not served."""
+"""For each CLI that the service knows how to run, what refuses the words after its name, given the names of the files
+that the command gets; other CLIs are not served."""
 
 
-def parse_command(command: str, *, cli: Tool) -> Pipeline:
+def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pipeline:
     """Read a command line.
 
     Args:
         command: as the client wrote it; the name of ``cli`` at the start is optional.
         cli: the tool that was called.
+        files: names of the files that it is given.
 
     Returns:
         A pipeline whose first stage, and every later one that is no filter, is ``cli``. Nothing about access is
@@ -61,9 +62,13 @@ def parse_command(command: str, *, cli: Tool) -> Pipeline:
     stages = (_first_stage(first, pipeline=pipeline, cli=cli), *(_later_stage(stage, cli=cli) for stage in later))
     _check_count(stages, cli=cli)
     for stage in stages:
-        if stage.program == cli:
-            CHECKS[cli](stage.argv[1:])
-    return replace(pipeline, stages=stages)
+        if stage.program == cli and (check := CHECKS.get(cli)) is not None:
+            check(stage.argv[1:], files)
+    return replace(pipeline, stages=tuple(map(_with_helper, stages)))
+
+
+def _with_helper(stage: Stage) -> Stage:
+    return replace(stage, helper=kubectl_helper(stage.argv[1:])) if stage.program == Tool.KUBECTL else stage
 
 
 def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-FILTERS: Final = ("awk", "column", "cut", "grep", "head", "jq", "sed", "sort", "tail", "tr", "uniq", "wc")
+FILTERS: Final = ("awk", "column", "cut", "grep", "head", "jq", "sed", "sort", "tail", "tr", "uniq", "wc", "yq")
+BUILT_FILTERS: Final = frozenset({"yq"})
+"""Those that come with the CLIs: programs of Go's, where distributions may have another of the same name."""
 OPTIONAL_FILTERS: Final = frozenset({"column"})
+HELPERS: Final = ("diff",)
 FILTER_FOLDERS: Final = (Path("/usr/bin"), Path("/bin"))
 
 _ELF_HEADER = struct.Struct("<16xHHIQQQIHHH")  # up to e_phnum, 64-bit little endian
@@ -52,10 +55,12 @@ class Binaries:
     Args:
         clis: the bundled CLIs that were found, by name (a ``Tool``).
         filters: the filters that were found, by name.
+        helpers: programs that a CLI starts and a client cannot name, by name.
     """
 
     clis: Mapping[str, Program]
     filters: Mapping[str, Program]
+    helpers: Mapping[str, Program] = field(default_factory=dict)
 
     def find(self, name: str) -> Program | None:
         """The program that a client calls ``name``."""
@@ -78,18 +83,26 @@ def find_binaries(folder: Path, *, filter_folders: tuple[Path, ...] = FILTER_FOL
     Raises:
         OSError: a file cannot be read, or is no ELF program of this machine.
     """
+    own = _find(BUILT_FILTERS, folders=(folder,))
     clis = {
         tool.value: inspect_program(tool.value, path=folder / tool.value)
         for tool in Tool
         if _usable(folder / tool.value)
     }
-    filters = {
+    return Binaries(
+        clis=clis,
+        filters=own | _find(set(FILTERS) - BUILT_FILTERS, folders=filter_folders),
+        helpers=_find(HELPERS, folders=filter_folders),
+    )
+
+
+def _find(names: Iterable[str], *, folders: tuple[Path, ...]) -> dict[str, Program]:
+    return {
         name: inspect_program(name, path=each / name)
-        for name in FILTERS
-        for each in reversed(filter_folders)
+        for name in names
+        for each in reversed(folders)
         if _usable(each / name)
     }
-    return Binaries(clis=clis, filters=filters)
 
 
 def inspect_program(name: str, *, path: Path) -> Program:

@@ -22,7 +22,13 @@ _OWN: Final[Mapping[str, Mapping[str, str]]] = {  # what only one CLI reads
 
 
 def cli_environment(
-    name: str, *, workdir: Workdir, discovery_cache: Path | None, memory_bytes: int, signals_confined: bool
+    name: str,
+    *,
+    workdir: Workdir,
+    discovery_cache: Path | None,
+    memory_bytes: int,
+    signals_confined: bool,
+    diff_program: Path | None = None,
 ) -> dict[str, str]:
     """For a bundled CLI: its home, its kubeconfig, and no preferences or plugins of anybody.
 
@@ -33,19 +39,33 @@ def cli_environment(
             makes its own.
         memory_bytes: the command's memory limit.
         signals_confined: whether a process may signal itself, by which Go's runtime interrupts its own threads.
+        diff_program: what ``kubectl diff`` starts; None leaves it without one.
     """
-    interruptions = {} if signals_confined else {"GODEBUG": "asyncpreemptoff=1"}
+    difference = {"KUBECTL_EXTERNAL_DIFF": f"{diff_program} -u -N"} if diff_program else {}
     return {
         **_COMMON,
         "HOME": str(workdir.home),
         "TMPDIR": str(workdir.temporary),
         "KUBECONFIG": str(workdir.kubeconfig),
         "KUBECACHEDIR": str(discovery_cache or workdir.home / "cache"),
+        **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),
+        **difference,
+        **_OWN.get(name, {}),
+    }
+
+
+def go_filter_environment(*, memory_bytes: int, signals_confined: bool) -> dict[str, str]:
+    """For a text filter that is a program of Go's."""
+    return {**_COMMON, **_go(memory_bytes=memory_bytes, signals_confined=signals_confined)}
+
+
+def _go(*, memory_bytes: int, signals_confined: bool) -> dict[str, str]:
+    interruptions = {} if signals_confined else {"GODEBUG": "asyncpreemptoff=1"}
+    return {
         "GOGC": GOGC,
         "GOMEMLIMIT": str(int(memory_bytes * _MEMORY_LIMIT_SHARE)),
         "GOTRACEBACK": "none",  # a crash is one line, not a page of stacks
         **interruptions,
-        **_OWN.get(name, {}),
     }
 
 

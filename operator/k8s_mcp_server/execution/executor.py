@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -64,6 +66,7 @@ class Executor:
         access: ApiAccess | None,
         limits: Limits,
         stdin: bytes = b"",
+        files: Mapping[str, bytes] | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> Result:
         """Run a pipeline to its end, or to the end that its limits set.
@@ -76,6 +79,7 @@ class Executor:
             access: how its CLIs reach the gateway; None gives them no network at all.
             limits: its time, output and memory.
             stdin: input of the first stage.
+            files: put into the folder that its CLIs work in, by relative name.
             on_progress: called now and then while it runs; what it raises ends the command.
 
         Raises:
@@ -84,7 +88,7 @@ class Executor:
         """
         plans = tuple(self._plan(stage) for stage in pipeline.stages)
         text = _only_input(pipeline.stdin, stdin)
-        workdir = _make_workdir(self._runtime_dir, access=access)
+        workdir = _make_workdir(self._runtime_dir, access=access, files=files)
         running = RunningPipeline(
             plans,
             surroundings=Surroundings(
@@ -100,9 +104,12 @@ class Executor:
             await _start(running)
             await running.wait(on_progress, progress_seconds=self._progress_seconds)
         finally:
-            await uninterrupted(_clean_up(running, workdir))
+            kept, left_out = await uninterrupted(_clean_up(running, workdir, max_bytes=limits.output_bytes))
             self._look_for_strays_soon()
-        return running.result()
+        result = replace(running.result(), files=kept, files_left_out=left_out)
+        return replace(
+            result, stdout=_relative(result.stdout, workdir=workdir), stderr=_relative(result.stderr, workdir=workdir)
+        )
 
     def _look_for_strays_soon(self) -> None:
         """One look for all commands that ended within a second, beside them and not within."""
@@ -119,12 +126,15 @@ class Executor:
         program = self.binaries.find(stage.program)
         if program is None:
             raise CommandRefused("ProgramMissing", f"{stage.program} is not installed in this server.")
-        return StagePlan(stage=stage, program=program, is_cli=self.binaries.is_cli(stage.program))
+        helper = self.binaries.helpers.get(stage.helper)
+        if stage.helper and helper is None:
+            raise CommandRefused("ProgramMissing", f"{stage.helper} is not installed in this server.")
+        return StagePlan(stage=stage, program=program, is_cli=self.binaries.is_cli(stage.program), helper=helper)
 
 
-def _make_workdir(parent: Path, *, access: ApiAccess | None) -> Workdir:
+def _make_workdir(parent: Path, *, access: ApiAccess | None, files: Mapping[str, bytes] | None) -> Workdir:
     try:
-        return Workdir(parent, access=access)
+        return Workdir(parent, access=access, files=files)
     except OSError as error:
         raise Unavailable("The command's folder could not be made.") from error
 
@@ -136,9 +146,13 @@ async def _start(running: RunningPipeline) -> None:
         raise Unavailable("The command could not be started.") from error
 
 
-async def _clean_up(running: RunningPipeline, workdir: Workdir) -> None:
+async def _clean_up(
+    running: RunningPipeline, workdir: Workdir, *, max_bytes: int
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """End what still runs, and remove the folder; what files the command left."""
     try:
         await running.end()
+        return await asyncio.to_thread(workdir.changed_files, max_bytes=max_bytes)
     finally:
         await asyncio.to_thread(workdir.remove)
 
@@ -153,6 +167,13 @@ def _only_input(heredoc: bytes | None, stdin: bytes) -> bytes:
             instead="Use one of them: leave the here-document out of the command.",
         )
     return heredoc
+
+
+def _relative(output: bytes, *, workdir: Workdir) -> bytes:
+    """Paths in the command's own folders as the client knows them."""
+    for folder in (workdir.work, workdir.temporary):
+        output = output.replace(f"{folder}/".encode(), b"")
+    return output
 
 
 def _ports(access: ApiAccess | None) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -58,6 +59,8 @@ class Result:
         timed_out: the time limit ended the command.
         killed_for: what ended the command, when it was not the command itself.
         cpu_seconds: user and system time of all stages.
+        files: what its CLIs wrote in their folder, by relative name; within the output limit.
+        files_left_out: names of those that are not in ``files``: too large, too many, or no regular file.
     """
 
     exit_code: int | None
@@ -70,3 +73,5 @@ class Result:
     timed_out: bool = False
     killed_for: KilledFor = KilledFor.NONE
     cpu_seconds: float = 0.0
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    files_left_out: tuple[str, ...] = ()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.execution import limits as process_limits
 from k8s_mcp_server.execution import usage
-from k8s_mcp_server.execution.environment import cli_environment, filter_environment
+from k8s_mcp_server.execution.binaries import BUILT_FILTERS
+from k8s_mcp_server.execution.environment import cli_environment, filter_environment, go_filter_environment
 from k8s_mcp_server.execution.pipeline import StderrTo
 from k8s_mcp_server.execution.processes import StageProcess, uninterrupted
 from k8s_mcp_server.execution.result import KilledFor, Progress, Result
@@ -56,6 +57,7 @@ class StagePlan:
     stage: Stage
     program: Program
     is_cli: bool
+    helper: Program | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +214,9 @@ class RunningPipeline:
             profile = cli_profile(
                 plan.program,
                 read=read,
-                write=(around.workdir.home,),
+                write=(around.workdir.home, around.workdir.work),
                 connect_ports=around.connect_ports,
+                helper=plan.helper,
                 forward_ports=local_ports() if plan.stage.forwards_ports else range(0),
             )
             memory = around.limits.memory_bytes
@@ -223,11 +226,17 @@ class RunningPipeline:
                 discovery_cache=cache,
                 memory_bytes=memory,
                 signals_confined=around.sandbox.signals_confined,
+                diff_program=plan.helper.path if plan.helper else None,
             )
-            return profile, environment, around.workdir.home
+            return profile, environment, around.workdir.work
         if plan.program.name == "sort":
             scratch = around.workdir.scratch(f"sort-{index}")
             return filter_profile(plan.program, write=(scratch,)), filter_environment(scratch), Path("/")
+        if plan.program.name in BUILT_FILTERS:
+            environment = go_filter_environment(
+                memory_bytes=around.limits.memory_bytes, signals_confined=around.sandbox.signals_confined
+            )
+            return filter_profile(plan.program), environment, Path("/")
         return filter_profile(plan.program), filter_environment(), Path("/")
 
     async def _adopt(self, future: Future[subprocess.Popen[bytes]]) -> None:

@@ -1,4 +1,5 @@
-"""A command's private folder: its kubeconfig with the one-shot token, its home, and scratch space for ``sort``.
+"""A command's private folder: its kubeconfig with the one-shot token, its home, the files that it works with, and
+scratch space for ``sort``.
 
 Nobody but the command's own processes can open it (mode 0700, and no other sandbox profile names it), and it is
 always removed.
@@ -10,7 +11,9 @@ import base64
 import json
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.execution.limits import MEBIBYTE
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 QUOTA_BYTES: Final = 64 * MEBIBYTE
 QUOTA_ENTRIES: Final = 10_000
+MOST_FILES_KEPT: Final = 64
 _PREFIX: Final = "command-"
 _BLOCK: Final = 512  # the unit of st_blocks (stat(2))
 
@@ -30,15 +34,23 @@ class Workdir:
     Args:
         parent: where to make it; must exist.
         access: what the kubeconfig says; None for a command without API access, which gets no kubeconfig.
+        files: put into ``work`` by their relative names, which have been checked.
     """
 
-    def __init__(self, parent: Path, *, access: ApiAccess | None) -> None:
+    def __init__(self, parent: Path, *, access: ApiAccess | None, files: Mapping[str, bytes] | None = None) -> None:
+        self._given = files or {}
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         self.kubeconfig = self.path / "kubeconfig"
         self.home = self.path / "home"
         self.temporary = self.home / "tmp"
+        self.work = self.path / "work"
         try:
             self.temporary.mkdir(parents=True)
+            self.work.mkdir()
+            for name, content in self._given.items():
+                path = self.work / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             if access is not None:
                 descriptor = os.open(self.kubeconfig, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -75,9 +87,59 @@ class Workdir:
                 continue
         return size > QUOTA_BYTES
 
+    def changed_files(self, *, max_bytes: int) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """What the command has left in ``work`` that was not given: files by name, and the names of those left out.
+
+        Its processes must have ended. Only regular files are read, at most 64, and no symbolic link is followed.
+
+        Args:
+            max_bytes: of all of them; a file that does not fit any more is left out.
+        """
+        kept: dict[str, bytes] = {}
+        left_out: list[str] = []
+        for name, path in _walk(self.work):
+            content = _read_regular(path, max_bytes=max(max_bytes, len(self._given.get(name, b""))))
+            if content is not None and content == self._given.get(name):
+                continue
+            if content is not None and len(content) <= max_bytes and len(kept) < MOST_FILES_KEPT:
+                kept[name] = content
+                max_bytes -= len(content)
+            elif len(left_out) < MOST_FILES_KEPT:
+                left_out.append(name)
+            else:
+                break
+        return kept, tuple(left_out)
+
     def remove(self) -> None:
         """Remove all of it; its processes must have ended. Raises OSError when the file system refuses."""
         remove_tree(self.path)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, Path]]:
+    """Everything below ``root`` that is no folder, by its relative name; at most as much as the quota lets be."""
+    folders, seen = [root], 0
+    while folders and seen <= QUOTA_ENTRIES:
+        try:
+            with os.scandir(folders.pop(0)) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            seen += 1
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+            else:
+                yield str(Path(entry.path).relative_to(root)), Path(entry.path)
+
+
+def _read_regular(path: Path, *, max_bytes: int) -> bytes | None:
+    """At most one byte more than ``max_bytes`` of a regular file; None for anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(max_bytes + 1) if S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
 def remove_leftovers(parent: Path) -> int:

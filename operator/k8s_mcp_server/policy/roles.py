@@ -48,15 +48,22 @@ def follow(policy: CompiledPolicy, roles: Mapping[str, ClusterRole]) -> Compiled
     if not policy.follows_roles:
         return policy
     rules: list[Rule] = []
-    missing: list[tuple[str, str]] = []
+    missing = list(policy.missing_roles)
     for rule in policy.rules:
-        if not rule.role:
-            rules.append(rule)
-        elif (role := roles.get(rule.role)) is None:
+        given = rules_by_role(rule, roles)
+        if given is None:
             missing.append((rule.name, rule.role))
         else:
-            rules += (_as_rule(rule, given) for given in role.rules)
+            rules += given
     return replace(policy, rules=tuple(rules), missing_roles=tuple(missing))
+
+
+def rules_by_role(rule: Rule, roles: Mapping[str, ClusterRole]) -> tuple[Rule, ...] | None:
+    """What stands in a rule's place: itself, or what its role gives; None when that does not exist."""
+    if not rule.role or rule.verbs:
+        return (rule,)
+    role = roles.get(rule.role)
+    return tuple(_as_rule(rule, given) for given in role.rules) if role is not None else None
 
 
 def _as_rule(rule: Rule, given: RoleRule) -> Rule:

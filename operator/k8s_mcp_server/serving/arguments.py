@@ -7,17 +7,17 @@ words. Here each becomes a structured refusal. What the command line itself says
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from k8s_mcp_server.commands.files import read_files
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from k8s_mcp_server.policy.tools import Tool
 
-_KNOWN: Final = ("command", "stdin", "timeout")
+_KNOWN: Final = ("command", "stdin", "files", "timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,13 @@ class CommandArguments:
     Args:
         command: the command line, still unread.
         stdin: standard input of the first stage, UTF-8.
+        files: what it finds in its folder, by relative name.
         timeout: whole seconds asked for; None leaves it to the limit.
     """
 
     command: str
     stdin: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
     timeout: int | None = None
 
 
@@ -49,6 +51,12 @@ def input_schema(tool: Tool) -> dict[str, Any]:
             "stdin": {
                 "type": "string",
                 "description": "Standard input of the first program: manifests for `apply -f -`, for example.",
+            },
+            "files": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Files by relative name, for -f NAME, -k . and the like. Files that the command writes "
+                "come back in `files`.",
             },
             "timeout": {
                 "type": "number",
@@ -76,6 +84,7 @@ def read_arguments(arguments: Mapping[str, Any], *, tool: Tool) -> CommandArgume
     return CommandArguments(
         command=_command(arguments.get("command"), tool=tool),
         stdin=_stdin(arguments.get("stdin")),
+        files=read_files(arguments.get("files")),
         timeout=_timeout(arguments.get("timeout")),
     )
 

@@ -13,6 +13,8 @@ from k8s_mcp_server.gateway.plan import CommandPlan
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k8s_mcp_server.execution.pipeline import Pipeline
     from k8s_mcp_server.execution.result import ApiAccess
     from k8s_mcp_server.gateway.authorize import Authorizer
@@ -36,7 +38,14 @@ class IstioctlPreparation:
         self._istio_namespace = istio_namespace
 
     async def prepare(
-        self, pipeline: Pipeline, *, session: CommandSession, access: ApiAccess, limits: Limits, stdin: bytes
+        self,
+        pipeline: Pipeline,
+        *,
+        session: CommandSession,
+        access: ApiAccess,
+        limits: Limits,
+        stdin: bytes,
+        files: Mapping[str, bytes],
     ) -> Pipeline:
         """Decide about all rights of all stages, put the plan into the session, and write the words anew.
 
@@ -50,7 +59,7 @@ class IstioctlPreparation:
             if stage.program != Tool.ISTIOCTL:
                 stages.append(stage)
                 continue
-            words, own = planned(stage.argv[1:], around)
+            words, own = planned(stage.argv[1:], around, files=files)
             plan = plan.and_(own)
             stages.append(replace(stage, argv=(stage.program, *words), forwards_ports=forwards_ports(own)))
         await self._check_rights(plan, session)

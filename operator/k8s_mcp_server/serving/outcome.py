@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from k8s_mcp_server.execution.result import KilledFor
 from k8s_mcp_server.serving.result import CommandResult, Status
-from k8s_mcp_server.serving.text import safe_text
+from k8s_mcp_server.serving.text import escape_hidden, json_size, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -89,6 +89,7 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
     most = run.limits.output_bytes
     stdout = safe_text(result.stdout, max_bytes=most, max_json_bytes=_STDOUT_JSON_BYTES)
     stderr = safe_text(result.stderr, max_bytes=most, max_json_bytes=_STDERR_JSON_BYTES)
+    files, left_out = _files(result, max_bytes=most, max_json_bytes=_STDOUT_JSON_BYTES - json_size(stdout.text))
     truncated = result.stdout_truncated or result.stderr_truncated or stdout.truncated or stderr.truncated
     status, reason, message = _verdict(result, run=run, requests=requests)
     return CommandResult(
@@ -99,6 +100,8 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         dry_run=_dry_run(requests),
         stdout=stdout.text,
         stderr=stderr.text,
+        files=files,
+        files_left_out=left_out,
         truncated=truncated,
         filtered=requests.filtered,
         not_seen=tuple(sorted(requests.left_out)),
@@ -110,6 +113,28 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         hint=_hint(status, truncated=truncated, run=run),
         denials=tuple(dict.fromkeys(requests.denials))[:_DENIALS_SHOWN],
     )
+
+
+def _files(result: Result, *, max_bytes: int, max_json_bytes: int) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The files that fit beside the output whole and are text, and the names of the others."""
+    shown: dict[str, str] = {}
+    left_out = [escape_hidden(name) for name in result.files_left_out]
+    for raw, content in result.files.items():
+        name, text = escape_hidden(raw), safe_text(content, max_bytes=max_bytes, max_json_bytes=max(max_json_bytes, 0))
+        if text.truncated or not _is_text(content):
+            left_out.append(name)
+            continue
+        shown[name] = text.text
+        max_bytes -= len(text.text.encode())
+        max_json_bytes -= json_size(text.text)
+    return shown, tuple(left_out)
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return "\0" not in content.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, str, str]:

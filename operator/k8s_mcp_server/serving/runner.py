@@ -63,7 +63,15 @@ class Gateway(Protocol):
 class Executor(Protocol):
     """What the runner needs of the executor."""
 
-    async def run(self, pipeline: Pipeline, *, access: ApiAccess | None, stdin: bytes, limits: Limits) -> Result:
+    async def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        access: ApiAccess | None,
+        stdin: bytes,
+        files: Mapping[str, bytes],
+        limits: Limits,
+    ) -> Result:
         """Run the pipeline to its end or to a limit; cancelled, it leaves nothing behind."""
 
 
@@ -71,11 +79,18 @@ class Preparation(Protocol):
     """What a CLI needs before its command may start."""
 
     async def prepare(
-        self, pipeline: Pipeline, *, session: CommandSession, access: ApiAccess, limits: Limits, stdin: bytes
+        self,
+        pipeline: Pipeline,
+        *,
+        session: CommandSession,
+        access: ApiAccess,
+        limits: Limits,
+        stdin: bytes,
+        files: Mapping[str, bytes],
     ) -> Pipeline:
         """Look at the command, ask what must be asked under its token, and give the pipeline that is to run.
 
-        Runs within the command's place and time.
+        Runs within the command's place and time. ``stdin`` and ``files`` are what the client passed.
 
         Raises:
             CommandDenied: the policy denies the command as a whole.
@@ -220,7 +235,7 @@ class CommandRunner:
         if reasons := self._not_ready():
             message = f"this replica cannot run commands now: {', '.join(reasons)}"
             return self._unavailable(command, reason=reasons[0], message=message)
-        pipeline = command.pipeline = parse_command(arguments.command, cli=command.tool)
+        pipeline = command.pipeline = parse_command(arguments.command, cli=command.tool, files=arguments.files)
         if arguments.timeout is not None:
             limit = command.limits.timeout_seconds
             command.timeout_clamped = arguments.timeout > limit
@@ -229,9 +244,9 @@ class CommandRunner:
         if command.standing.is_dry:
             pipeline = without_waiting(pipeline)
         async with self._admission.place(command.client, limits=command.standing.limits, processes=clis):
-            return await self._execute(command, pipeline, stdin=arguments.stdin)
+            return await self._execute(command, pipeline, inputs=arguments)
 
-    async def _execute(self, command: Command, pipeline: Pipeline, *, stdin: bytes) -> CommandResult:
+    async def _execute(self, command: Command, pipeline: Pipeline, *, inputs: CommandArguments) -> CommandResult:
         """Run an admitted command in a task of its own.
 
         The SDK cancels by level: every await of a cancelled request raises again, those of a cleanup too. A task
@@ -239,7 +254,7 @@ class CommandRunner:
         """
         command.phase, command.is_started = "running", True
         self._recorder.started(command)
-        work = asyncio.create_task(self._execute_under_token(command, pipeline, stdin=stdin))
+        work = asyncio.create_task(self._execute_under_token(command, pipeline, inputs=inputs))
         try:
             await asyncio.wait({work})
         finally:
@@ -249,7 +264,9 @@ class CommandRunner:
                     await asyncio.wait({work})
         return work.result()
 
-    async def _execute_under_token(self, command: Command, pipeline: Pipeline, *, stdin: bytes) -> CommandResult:
+    async def _execute_under_token(
+        self, command: Command, pipeline: Pipeline, *, inputs: CommandArguments
+    ) -> CommandResult:
         session = self._gateway.open(client=command.client, tool=command.tool, command_id=command.command_id)
         command.session = session
         access = ApiAccess(
@@ -260,10 +277,12 @@ class CommandRunner:
         )
         began = self._clock()
         try:
-            pipeline = await self._prepare(command, pipeline, access=access, stdin=stdin)
+            pipeline = await self._prepare(command, pipeline, access=access, inputs=inputs)
             left = max(1, round(command.limits.timeout_seconds - (self._clock() - began)))
             limits = replace(command.limits, timeout_seconds=left)
-            command.result = await self._executor.run(pipeline, access=access, stdin=stdin, limits=limits)
+            command.result = await self._executor.run(
+                pipeline, access=access, stdin=inputs.stdin, files=inputs.files, limits=limits
+            )
         except OSError as error:
             raise Unavailable("its processes could not be started") from error
         finally:
@@ -277,7 +296,9 @@ class CommandRunner:
         )
         return outcome_of(command.result, run=run, requests=session)
 
-    async def _prepare(self, command: Command, pipeline: Pipeline, *, access: ApiAccess, stdin: bytes) -> Pipeline:
+    async def _prepare(
+        self, command: Command, pipeline: Pipeline, *, access: ApiAccess, inputs: CommandArguments
+    ) -> Pipeline:
         """What the CLI's preparation makes of the pipeline, within the command's time.
 
         Raises:
@@ -289,7 +310,12 @@ class CommandRunner:
         try:
             async with asyncio.timeout(command.limits.timeout_seconds):
                 return await preparation.prepare(
-                    pipeline, session=command.session, access=access, limits=command.limits, stdin=stdin
+                    pipeline,
+                    session=command.session,
+                    access=access,
+                    limits=command.limits,
+                    stdin=inputs.stdin,
+                    files=inputs.files,
                 )
         except TimeoutError as error:
             raise Unavailable("its preparation took longer than its time") from error

@@ -45,7 +45,7 @@ def safe_text(output: bytes, *, max_bytes: int, max_json_bytes: int) -> SafeText
     """
     whole = escape_hidden(output.decode(errors="replace"))
     text = whole.encode()[:max_bytes].decode(errors="ignore")
-    while (size := _json_size(text)) > max_json_bytes:
+    while (size := json_size(text)) > max_json_bytes:
         text = text[: min(len(text) - 1, len(text) * max_json_bytes // size)]
     return SafeText(text=text, truncated=len(text) < len(whole))
 
@@ -62,7 +62,8 @@ def escape_hidden(text: str) -> str:
     return _hidden().sub(_escape, text)
 
 
-def _json_size(text: str) -> int:
+def json_size(text: str) -> int:
+    """Bytes of ``text`` in a JSON string, hidden characters escaped already."""
     return len(text.encode()) + sum(map(text.count, '"\\\n\t'))
 
 

@@ -124,6 +124,7 @@ class AuditLog:
                 "kind": "Command",
                 "commandID": record.command_id,
                 **_client(record.client),
+                "groups": sorted(record.client.groups),
                 "tool": record.tool,
                 "subcommand": record.subcommand,
                 "flags": list(record.flags),

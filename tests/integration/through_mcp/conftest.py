@@ -12,7 +12,7 @@ import pytest
 from devtools.cluster import ExistingCluster
 from devtools.demo.teams import AGENTS_NAMESPACE, AUDIENCE
 from devtools.installed import InstalledService, install, install_crd, uninstall
-from devtools.toolchain import ensure_tools
+from devtools.toolchain import ensure_tools, link_tools
 from tests.support.agent import Agent
 from tests.support.recording import ObjectRecorder
 
@@ -42,8 +42,17 @@ def recorder(cluster: TestCluster) -> Iterator[ObjectRecorder]:
 
 
 @pytest.fixture(scope="session")
+def replicas() -> list[InstalledService]:
+    """Every service that a test of this folder runs, so that all that they let through can be decided again."""
+    return []
+
+
+@pytest.fixture(scope="session")
 def installed(
-    cluster: TestCluster, recorder: ObjectRecorder, tmp_path_factory: pytest.TempPathFactory
+    cluster: TestCluster,
+    recorder: ObjectRecorder,
+    replicas: list[InstalledService],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[InstalledService]:
     """The running service. Every request is audited, so that a test can decide all of them again."""
     del recorder
@@ -51,8 +60,9 @@ def installed(
     settings = {"data": {"config.yaml": "audit_requests: All\ncommands_per_minute: 100000\nconcurrent_commands: 16\n"}}
     patch = ("--type=merge", f"--patch={json.dumps(settings)}")
     cluster.kubectl("patch", "configmap", "k8s-mcp-server", "--namespace=k8s-mcp-system", *patch)
-    tools = ensure_tools(["kubectl"])["kubectl"].parent
+    tools = link_tools(tmp_path_factory.mktemp("tools") / "bin", ["kubectl", "yq"])
     with InstalledService(cluster, tools=tools, folder=tmp_path_factory.mktemp("service")) as service:
+        replicas.append(service)
         yield service
     if isinstance(cluster, ExistingCluster):
         uninstall(cluster)

@@ -62,6 +62,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalIssuer]:
 def service(
     cluster: TestCluster,
     installed: InstalledService,
+    replicas: list[InstalledService],
     issuer: LocalIssuer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[InstalledService]:
@@ -75,6 +76,7 @@ def service(
     folder = tmp_path_factory.mktemp("oidc-service")
     try:
         with InstalledService(cluster, tools=type(folder)(tools), folder=folder) as running:
+            replicas.append(running)
             yield running
     finally:
         configure(cluster, before)

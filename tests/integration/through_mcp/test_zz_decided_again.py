@@ -19,7 +19,7 @@ from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.compile import read_policy
 from k8s_mcp_server.policy.decide import DecisionContext, decide
 from k8s_mcp_server.policy.environment import Environment
-from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.policy.identity import Authenticator, Client
 from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.roles import ClusterRole, read_role
@@ -50,6 +50,11 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in lines:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def _records(replicas: list[InstalledService], *, kind: str) -> Iterator[dict[str, Any]]:
+    """The audit lines of all replicas."""
+    return (line for replica in replicas for line in _lines(replica.audit_log) if line["kind"] == kind)
 
 
 def _events(audit_log: Path, service: InstalledService) -> Iterator[dict[str, Any]]:
@@ -199,16 +204,17 @@ def some_traffic(installed: InstalledService, demo_tokens: dict[str, str]) -> No
     assert deployer.kubectl("get secrets -n shop").status == "denied"
 
 
+@pytest.mark.usefixtures("some_traffic")
 def test_every_request_that_reached_the_api_server_was_rightly_allowed(
     cluster: TestCluster,
     installed: InstalledService,
+    replicas: list[InstalledService],
     recorder: ObjectRecorder,
     audit_log: Path,
-    some_traffic: None,
 ) -> None:
-    del some_traffic
     catalog, snapshots = _catalog(cluster), _Snapshots(recorder)
-    records = {line["auditID"]: line for line in _lines(installed.audit_log) if line["kind"] == "Request"}
+    records = {line["auditID"]: line for line in _records(replicas, kind="Request")}
+    groups = {line["commandID"]: line["groups"] for line in _records(replicas, kind="Command")}
     events = _through_gateway(audit_log, installed)
     wrong: list[str] = []
     verdicts: Counter[str] = Counter()
@@ -222,9 +228,12 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
         at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
         # What the record says was decided may be `create` where the request itself is a GET: exec over WebSocket.
         (decided, *_) = required_requests(request, method="", content_type="")
-        decisions = list(
-            _decisions(decided, client=Client(username=username), at=at, catalog=catalog, snapshots=snapshots)
+        client = Client(
+            username=username,
+            groups=frozenset(groups[record["commandID"]]),
+            authenticator=Authenticator(record["authenticator"]),
         )
+        decisions = list(_decisions(decided, client=client, at=at, catalog=catalog, snapshots=snapshots))
         if not any(_same(decision, record, recorder=recorder) for decision in decisions):
             wrong.append(f"{username} {event['verb']} {event['requestURI']}: recorded {record}, again {decisions[-1]}")
         if _attributes(request) != record["attributes"]:
@@ -236,15 +245,11 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
     assert verdicts["filtered"] >= 2
 
 
+@pytest.mark.usefixtures("some_traffic")
 def test_no_denied_request_reached_the_api_server(
-    installed: InstalledService, audit_log: Path, some_traffic: None
+    installed: InstalledService, replicas: list[InstalledService], audit_log: Path
 ) -> None:
-    del some_traffic
-    denied = {
-        line["auditID"]
-        for line in _lines(installed.audit_log)
-        if line["kind"] == "Request" and line["verdict"] == "deny"
-    }
+    denied = {line["auditID"] for line in _records(replicas, kind="Request") if line["verdict"] == "deny"}
     assert denied
     assert denied & set(_through_gateway(audit_log, installed)) == set()
 

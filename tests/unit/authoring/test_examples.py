@@ -21,7 +21,9 @@ def by_name(path: Path) -> str:
 
 
 def test_there_is_one_for_each_kind_of_agent() -> None:
-    assert [path.stem for path in EXAMPLES] == ["auditor", "deployer", "on-call", "release-bot", "team-reader"]
+    assert [path.stem for path in EXAMPLES] == [
+        "auditor", "deployer", "on-call", "own-rbac", "release-bot", "team-reader",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=by_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.sensitive import is_review_about_oneself
 from k8s_mcp_server.policy.snapshot import Namespace
 from k8s_mcp_server.policy.tools import Tool
-from tests.support.policy_commands import ENFORCED, namespace, policy, rule
+from tests.support.policy_commands import ENFORCED, namespace, policy, role, rule
 
 pytestmark = pytest.mark.unit
 
@@ -52,6 +53,8 @@ SELECTORS = st.sampled_from(
         {"matchExpressions": [{"key": "team", "operator": "Exists"}]},
         {"matchLabels": {"team": "b", "env": "prod"}},
         {"matchExpressions": [{"key": "env", "operator": "DoesNotExist"}]},
+        {"matchSubject": {"label": "team", "groupPrefix": "oidc:team-"}},
+        {"matchSubject": {"label": "team", "groupPrefix": "oidc:team-"}, "matchLabels": {"env": "prod"}},
     ]
 )
 SCOPES = st.one_of(
@@ -90,14 +93,30 @@ LABELS = st.fixed_dictionaries(
     },
 )
 DENIES = RULES.map(lambda item: {key: value for key, value in item.items() if key != "allowPrivilegedWorkloads"})
+OWN_RIGHTS = RULES.map(lambda item: {**item, "fromRBAC": True})
+BY_ROLE = st.builds(
+    lambda scope, name: {**scope, "roleRef": {"kind": "ClusterRole", "name": name}},
+    SCOPES,
+    st.sampled_from(["pods", "some-deployments", "everything", "unknown"]),
+)
+ROLES = [
+    role("pods", {"apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["get", "list", "create"]}),
+    role(
+        "some-deployments",
+        {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["db"], "verbs": ["get", "patch"]},
+    ),
+    role("everything", {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}),
+]
 POLICIES = st.builds(
-    lambda rules, denies: policy(*rules, deny=denies), st.lists(RULES, max_size=2), st.lists(DENIES, max_size=1)
+    lambda rules, denies: policy(*rules, deny=denies),
+    st.lists(st.one_of(RULES, OWN_RIGHTS, BY_ROLE), max_size=2),
+    st.lists(DENIES, max_size=1),
 )
 
 
 def inputs(body: dict[str, Any]) -> Inputs:
-    """A policy among the namespaces of these tests."""
-    bodies = (body, *(namespace(name, **labels) for name, labels in NAMESPACES.items()))
+    """A policy among the namespaces and roles of these tests."""
+    bodies = (body, *ROLES, *(namespace(name, **labels) for name, labels in NAMESPACES.items()))
     return sort_documents(Document(source="test", body=item) for item in bodies)
 
 
@@ -135,9 +154,12 @@ def tells(change: Change, resource: ResourceName, verb: str, place: str, name: s
 def test_a_diff_tells_every_right_that_somebody_gains_or_loses(old: dict[str, Any], new: dict[str, Any]) -> None:
     before, after = inputs(old), inputs(new)
     changes = compare(before, after, now=NOW)
-    worlds = [build_world(side, now=NOW) for side in (before, after)]
-    for resource, verb, place, name in questions():
-        was, becomes = (seen(world, resource, verb, place, name) for world in worlds)
+    worlds = [
+        [replace(build_world(side, now=NOW), own_rights=own_rights) for side in (before, after)]
+        for own_rights in (False, True)
+    ]
+    for sides, (resource, verb, place, name) in itertools.product(worlds, questions()):
+        was, becomes = (seen(world, resource, verb, place, name) for world in sides)
         for gained, objects in ((True, becomes - was), (False, was - becomes)):
             for item in objects:
                 told = any(tells(change, resource, verb, place, item) for change in changes if change.gained is gained)
@@ -149,7 +171,9 @@ def test_a_diff_tells_every_right_that_somebody_gains_or_loses(old: dict[str, An
 def test_a_diff_misses_no_namespace_that_no_file_describes(
     old: dict[str, Any], new: dict[str, Any], labels: dict[str, str]
 ) -> None:
-    before, after = (sort_documents([Document(source="test", body=body)]) for body in (old, new))
+    before, after = (
+        sort_documents(Document(source="test", body=item) for item in (body, *ROLES)) for body in (old, new)
+    )
     told = {
         (change.gained, verb, what)
         for change in compare(before, after, now=NOW)
@@ -157,9 +181,22 @@ def test_a_diff_misses_no_namespace_that_no_file_describes(
         for what in change.whats
     }
     real = {name: Namespace(name=name, labels=labels) for name in ("team-a", "team-b-prod", "b-prod", "other")}
-    worlds = [World.build(side.compiled(now=NOW), namespaces=real, served=SERVED, now=NOW) for side in (before, after)]
-    for resource, verb, place, name in questions(tuple(real)):
-        was, becomes = (seen(world, resource, verb, place, name) for world in worlds)
+    worlds = [
+        [
+            World.build(
+                side.compiled(now=NOW),
+                namespaces=real,
+                served=SERVED,
+                now=NOW,
+                cluster=side.cluster,
+                own_rights=own_rights,
+            )
+            for side in (before, after)
+        ]
+        for own_rights in (False, True)
+    ]
+    for sides, (resource, verb, place, name) in itertools.product(worlds, questions(tuple(real))):
+        was, becomes = (seen(world, resource, verb, place, name) for world in sides)
         if becomes - was:
             assert (True, verb, str(resource)) in told, (place, labels)
         if was - becomes:

@@ -109,7 +109,7 @@ def test_a_command_is_written_anew(line: str, expected: str) -> None:
         ("pc c cart --out json", "UnknownFlag"),
         ("pc c cart -o prom", "UnknownFlag"),
         ("pc c cart -o", "UnknownFlag"),
-        ("pc c cart -f /etc/passwd", "UnknownFlag"),
+        ("pc c -f /etc/passwd", "NoFiles"),
         ("pc c cart -n Shop", "UnknownFlag"),
         ("pc c cart -n '*'", "UnknownFlag"),
         ("pc c cart -n ''", "UnknownFlag"),
@@ -124,12 +124,15 @@ def test_a_command_is_written_anew(line: str, expected: str) -> None:
         ("kube-inject -f https://evil.example/x.yaml", "UnknownFlag"),
         ("kube-inject -f - -o /tmp/x", "UnknownFlag"),
         ("kube-inject -f - --injectConfigFile /etc/passwd", "UnknownFlag"),
-        ("validate -f /etc/passwd", "UnknownFlag"),
+        ("validate -f /etc/passwd", "NoFiles"),
+        ("validate -f a.yaml,b.yaml", "UnknownFlag"),
         ("ps --file /etc/passwd cart", "UnknownFlag"),
         ("version -s=3", "UnknownFlag"),
         ("analyze /etc", "NoFiles"),
         ("analyze a.yaml", "NoFiles"),
-        ("analyze - -", "UnknownOperand"),
+        ("analyze ..", "NoFiles"),
+        ("analyze .", "NoFiles"),
+        ("pc c -f ../../kubeconfig", "NoFiles"),
         ("pc c", "UnknownOperand"),
         ("pc c a b", "UnknownOperand"),
         ("pc c -f - cart", "UnknownOperand"),
@@ -194,6 +197,23 @@ def test_every_subcommand_is_under_a_group() -> None:
         for path, entry in SUBCOMMANDS.items()
         if isinstance(entry, Group)
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "validate -f a.yaml",
+        "analyze --use-kube=false a.yaml",
+        "analyze -k=false .",
+        "analyze -k=false more",
+        "pc c -f more/x.json",
+    ],
+)
+def test_files_that_the_command_is_given_are_read(line: str) -> None:
+    words = shlex.split(line)
+    check_istioctl(words, ["a.yaml", "more/x.json"])
+    with pytest.raises(CommandRefused):
+        check_istioctl(words, ["b.yaml", "less/x.json"] if line != "analyze -k=false ." else [])
 
 
 def test_the_name_may_be_left_out_and_filters_may_follow() -> None:

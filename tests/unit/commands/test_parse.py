@@ -156,9 +156,13 @@ def test_each_filter_may_follow(name: str) -> None:
         pytest.param("proxy --port=1", "NotAvailable", "get --raw", id="proxy"),
         pytest.param("port-forward svc/x 80", "NotAvailable", "exec", id="port-forward"),
         pytest.param("attach x", "NotAvailable", "logs", id="attach"),
-        pytest.param("cp x:/f .", "NotAvailable", "cat FILE", id="cp"),
-        pytest.param("diff -f -", "NotAvailable", "--dry-run=server", id="diff"),
-        pytest.param("kustomize .", "NotAvailable", "stdin", id="kustomize"),
+        pytest.param("cp f x:/f", "NoFiles", 'files={"f": "…"}', id="cp of what was not given"),
+        pytest.param("cp /etc/passwd x:/f", "NoFiles", 'files={"passwd": "…"}', id="cp of a file here"),
+        pytest.param("cp x:/f /tmp/f", "NoFiles", "Write f in place of /tmp/f", id="cp to a file here"),
+        pytest.param("cp x:/f ../f", "NoFiles", "Write f in place of ../f", id="cp out of the folder"),
+        pytest.param("diff -f x.yaml", "NoFiles", "`kubectl diff -f -`", id="diff"),
+        pytest.param("kustomize .", "NoFiles", "kustomization.yaml", id="kustomize"),
+        pytest.param("kustomize https://x/y", "NoFiles", "kustomization.yaml", id="kustomize URL"),
         pytest.param("plugin list", "NotAvailable", "own verbs", id="plugin"),
         pytest.param("kuberc set x", "NotAvailable", "flags", id="kuberc"),
         pytest.param("config view --raw", "NotAvailable", "check_access", id="config view --raw"),
@@ -175,8 +179,9 @@ def test_each_filter_may_follow(name: str) -> None:
         pytest.param("apply -Rf dir", "NoFiles", "`kubectl apply -f -`", id="-Rf DIR"),
         pytest.param("apply -f https://x/y", "NoFiles", "`kubectl apply -f -`", id="-f URL"),
         pytest.param("apply -f", "NoFiles", "`kubectl apply -f -`", id="-f without a value"),
-        pytest.param("apply -k dir", "NoFiles", "`kubectl apply -f -`", id="-k DIR"),
-        pytest.param("apply --kustomize=dir", "NoFiles", "`kubectl apply -f -`", id="--kustomize DIR"),
+        pytest.param("apply -k dir", "NoFiles", "kustomization.yaml", id="-k DIR"),
+        pytest.param("apply --kustomize=dir", "NoFiles", "kustomization.yaml", id="--kustomize DIR"),
+        pytest.param("apply -f a.yaml,b.yaml", "NoFiles", 'files={"a.yaml": "…"}', id="-f A,B"),
         pytest.param("create cm x --from-file=a=/b", "NoFiles", "--from-file=KEY=/dev/stdin", id="--from-file"),
         pytest.param("create cm x --from-env-file=/b", "NoFiles", "--from-env-file=/dev/stdin", id="--from-env-file"),
         pytest.param("patch x --patch-file=/b", "NoFiles", "--patch-file=/dev/stdin", id="--patch-file"),
@@ -230,6 +235,51 @@ def test_a_rewritten_command_is_accepted(command: str) -> None:
         parse_command(command, cli=Tool.KUBECTL)
     rewritten = refused.value.instead.split("`")[1]
     assert parse_command(rewritten, cli=Tool.KUBECTL).stages
+
+
+FILES = ("a.yaml", "b.yaml", "base/kustomization.yaml", "base/c.yaml")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "apply -f a.yaml",
+        "apply -f ./a.yaml",
+        "apply -fa.yaml",
+        "apply -f a.yaml,b.yaml",
+        "apply -f a.yaml -f b.yaml",
+        "apply -f .",
+        "apply -f base/",
+        "apply -Rf base",
+        "apply -k base",
+        "apply --kustomize=./base",
+        "diff -f a.yaml",
+        "diff -k base",
+        "kustomize base",
+        "create cm x --from-file=a.yaml",
+        "create cm x --from-file=KEY=a.yaml",
+        "patch x --patch-file=a.yaml",
+        "get x -o jsonpath-file=a.yaml",
+        "cp a.yaml x:/f",
+        "cp x:/f f",
+        "cp x:/f ./f",
+        "delete -f - --help",
+    ],
+)
+def test_what_is_in_the_files_may_be_named(command: str) -> None:
+    assert parse_command(command, cli=Tool.KUBECTL, files=FILES).stages
+
+
+@pytest.mark.parametrize("command", ["apply -f ../a.yaml", "apply -f /a.yaml", "apply -f c.yaml", "apply -k ."])
+def test_nothing_beside_the_files_may_be_named(command: str) -> None:
+    with pytest.raises(CommandRefused) as refused:
+        parse_command(command, cli=Tool.KUBECTL, files=FILES)
+    assert refused.value.reason == "NoFiles"
+
+
+@pytest.mark.parametrize(("command", "helper"), [("diff -f -", "diff"), ("get pods", ""), ("apply -f -", "")])
+def test_only_kubectl_diff_may_start_another_program(command: str, helper: str) -> None:
+    assert parse_command(command, cli=Tool.KUBECTL).stages[0].helper == helper
 
 
 @pytest.mark.parametrize("cli", CHECKS)

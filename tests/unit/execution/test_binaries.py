@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 
 def test_filters_of_this_machine_are_found_with_what_they_need() -> None:
     binaries = find_binaries(Path("/nonexistent"))
-    assert set(binaries.filters) >= set(FILTERS) - {"column"}
+    assert set(binaries.filters) >= set(FILTERS) - {"column", "yq"}
     grep = binaries.find("grep")
     assert grep is not None
     assert grep.loader is not None
@@ -42,6 +42,17 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
     found = find_binaries(tmp_path, filter_folders=(tmp_path, Path("/usr/bin"))).find("wc")
     assert found is not None
     assert found.path.parent == tmp_path
+
+
+def test_a_filter_that_comes_with_the_clis_is_taken_from_their_folder_alone(tmp_path: Path) -> None:
+    own, others = tmp_path / "own", tmp_path / "others"
+    for folder in (own, others):
+        folder.mkdir()
+        shutil.copy("/usr/bin/wc", folder / "yq")
+    found = find_binaries(own, filter_folders=(others,)).find("yq")
+    assert found is not None
+    assert found.path.parent == own
+    assert find_binaries(tmp_path, filter_folders=(others,)).find("yq") is None
 
 
 def test_a_script_is_no_program(tmp_path: Path) -> None:

@@ -455,3 +455,42 @@ async def test_no_descriptor_is_left_open(executor: Executor) -> None:
     with pytest.raises(CommandRefused):
         await executor.run(pipeline(("nothing",)), access=None, limits=LIMITS)
     assert len(left_in(Path("/proc/self/fd"))) == before
+
+
+READ_AND_WRITE = """
+import os
+print(os.listdir("."), open("given.txt").read(), end="")
+open("made.txt", "w").write("made")
+open("given.txt", "a").write(" and changed")
+"""
+
+
+async def test_a_command_finds_its_files_and_leaves_its_own(executor: Executor) -> None:
+    files = {"given.txt": b"given"}
+    result = await executor.run(pipeline(python_stage(READ_AND_WRITE)), access=None, limits=LIMITS, files=files)
+    assert result.stdout == b"['given.txt'] given", result.stderr
+    assert result.files == {"given.txt": b"given and changed", "made.txt": b"made"}
+
+
+START = """
+import _posixsubprocess, os, sys
+try:
+    os.posix_spawn(sys.argv[1], ["diff", "a", "b"], {}, setsid=False)
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize(("helper", "printed"), [("diff", b"1c1\n< 1\n---\n> 2\n1\n"), ("", b"13\n")])
+async def test_a_stage_starts_its_helper_and_no_other_program(executor: Executor, helper: str, printed: bytes) -> None:
+    program = str(executor.binaries.helpers["diff"].path)
+    stage = replace(python_stage(START, program), helper=helper)
+    files = {"a": b"1\n", "b": b"2\n"}
+    result = await executor.run(pipeline(stage), access=None, limits=LIMITS, files=files)
+    assert result.stdout == printed, result.stderr
+
+
+async def test_a_helper_that_is_not_here_is_said(executor: Executor) -> None:
+    with pytest.raises(CommandRefused, match="not installed"):
+        await executor.run(pipeline(replace(python_stage("0"), helper="pr")), access=None, limits=LIMITS)

@@ -48,6 +48,40 @@ def test_a_folder_that_cannot_be_filled_is_not_left_behind(tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_files_are_put_where_the_command_works(tmp_path: Path) -> None:
+    made = Workdir(tmp_path, access=None, files={"a.yaml": b"a", "base/b.yaml": b"b"})
+    assert (made.work / "a.yaml").read_bytes() == b"a"
+    assert (made.work / "base" / "b.yaml").read_bytes() == b"b"
+
+
+def test_what_is_new_or_changed_comes_back_and_the_rest_does_not(tmp_path: Path) -> None:
+    made = Workdir(tmp_path, access=None, files={"same": b"1", "changed": b"1"})
+    (made.work / "changed").write_bytes(b"2")
+    (made.work / "deep").mkdir()
+    (made.work / "deep" / "new").write_bytes(b"3")
+    (made.home / "not here").write_bytes(b"4")
+    assert made.changed_files(max_bytes=10) == ({"changed": b"2", "deep/new": b"3"}, ())
+
+
+def test_what_is_too_large_or_no_regular_file_is_named_and_not_read(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("secret", encoding="utf-8")
+    made = Workdir(tmp_path, access=None)
+    (made.work / "a").write_bytes(b"12345")
+    (made.work / "b").write_bytes(b"123456")
+    (made.work / "link").symlink_to(outside)
+    os.mkfifo(made.work / "pipe")
+    assert made.changed_files(max_bytes=10) == ({"a": b"12345"}, ("b", "link", "pipe"))
+
+
+def test_files_that_come_back_are_counted(tmp_path: Path) -> None:
+    made = Workdir(tmp_path, access=None)
+    for number in range(module.MOST_FILES_KEPT * 3):
+        (made.work / f"{number:04}").write_bytes(b"")
+    kept, left_out = made.changed_files(max_bytes=10)
+    assert (len(kept), len(left_out)) == (module.MOST_FILES_KEPT, module.MOST_FILES_KEPT)
+
+
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     Workdir(tmp_path, access=ACCESS)
     Workdir(tmp_path, access=None)

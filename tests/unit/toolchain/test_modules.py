@@ -125,3 +125,10 @@ def test_in_a_log_there_is_no_bar() -> None:
     progress.started(catalog()["etcd"], k=1, n=1)
     progress.compiled(10, of=40)
     assert log.getvalue().splitlines() == [f"[1/1] etcd {catalog()['etcd'].version} · building"]
+
+
+def test_the_documents_name_the_oldest_release_that_is_tested() -> None:
+    """The claim of support, and the control plane that `make oldest` runs."""
+    release = ".".join(catalog()["kube-apiserver-oldest"].version.split(".")[:2])
+    text = (TOOLS_DIR.parent / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"Kubernetes {release} or newer" in text

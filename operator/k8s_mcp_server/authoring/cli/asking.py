@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k8s_mcp_server.authoring.cli.options import Files, NamespaceOption, Output, exit_2_when_unusable, now
+from k8s_mcp_server.authoring.cli.options import (
+    ClusterFiles,
+    Files,
+    NamespaceOption,
+    Output,
+    exit_2_when_unusable,
+    now,
+)
 from k8s_mcp_server.authoring.clients import client_named, client_text, subject_text
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.inputs import read_inputs
 from k8s_mcp_server.authoring.needs import needed
 from k8s_mcp_server.authoring.output import Format, bad, counted, emit, good, table
 from k8s_mcp_server.authoring.testing import WORDS
+from k8s_mcp_server.authoring.unknown import unknown
 from k8s_mcp_server.authoring.who_can import who_can
 from k8s_mcp_server.authoring.world import World, build_world
 from k8s_mcp_server.policy.catalog import Scope
@@ -24,6 +32,7 @@ from k8s_mcp_server.policy.request import RequestInfo
 
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.explaining.run import Explanation
+    from k8s_mcp_server.authoring.inputs import Inputs
     from k8s_mcp_server.telemetry.audit import RequestRecord
 
 
@@ -35,6 +44,7 @@ def who_can_command(
     namespace: NamespaceOption = "",
     name: Annotated[str, typer.Option("--name", help="One object's name.")] = "",
     everyone: Annotated[bool, typer.Option("--all", help="Show who may not, too, and why.")] = False,
+    cluster_state: ClusterFiles = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Show which subjects of the policies may do one thing.
@@ -42,19 +52,21 @@ def who_can_command(
     Each subject is asked for alone: a client that several of them name has the rights of all, and the denies of all.
     """
     with exit_2_when_unusable():
-        world = build_world(read_inputs(files), namespace=namespace, now=now())
+        inputs = read_inputs(files, cluster=cluster_state or ())
+        world = build_world(inputs, namespace=namespace, now=now())
         request = RequestInfo(is_resource_request=False, path=resource, verb=verb)
         if not resource.startswith("/"):
             found = world.served.find(resource)
             is_cluster = world.served.scope(found) is Scope.CLUSTER
             request = found.request(verb, namespace="" if is_cluster else namespace, name=name)
-        answers = [item for item in who_can(request, world=world) if everyone or item.decision.allowed]
+        answers = [item for item in who_can(request, world=world) if everyone or item.verdict != "deny"]
     values = [item.as_dict() for item in answers]
     rows = [["SUBJECT", "VERDICT", "POLICY", "RULE", "REASON"]]
     for answer, value in zip(answers, values, strict=True):
         rows.append([subject_text(answer.subject), *(value[key] for key in ("verdict", "policy", "rule", "reason"))])
     text = table(rows) if answers else "nobody"
-    emit(values, form=output, text="\n".join((text, *_assumptions(world, [request]))))
+    notes = (*_assumed_namespaces(world, [request]), *_unknown(inputs))
+    emit(values, form=output, text=text, notes=notes)
 
 
 def explain_command(
@@ -78,6 +90,7 @@ def explain_command(
     tools_dir: Annotated[
         Path | None, typer.Option("--tools-dir", help="Where kubectl is; by default the first on PATH.")
     ] = None,
+    cluster_state: ClusterFiles = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Show which requests a kubectl command makes and how each is decided. Exit code 1: something is denied.
@@ -92,12 +105,17 @@ def explain_command(
         if not user and not groups:
             raise UnusableInput("state --as, --as-group or both")
         client = client_named(user, groups=groups or ())
-        world = build_world(read_inputs(files), namespace=namespace or "default", now=now())
+        inputs = read_inputs(files, cluster=cluster_state or ())
+        world = build_world(inputs, namespace=namespace or "default", now=now())
         stdin = input_file.read_bytes() if input_file else b""
         asked = Command(line=command, namespace=namespace, stdin=stdin, absent=absent, past_denials=past_denials)
         explanation = asyncio.run(explain(asked, client=client, world=world, tools_dir=tools_dir))
+    asked_for = [item.request for item in explanation.requests if item.request]
     emit(
-        _as_dict(explanation), form=output, text=f"{client_text(client)}: {command}\n{_text(explanation, world=world)}"
+        _as_dict(explanation),
+        form=output,
+        text=f"{client_text(client)}: {command}\n{_text(explanation)}",
+        notes=(f"  {note}" for note in (*_assumed_namespaces(world, asked_for), *_unknown(inputs))),
     )
     raise typer.Exit(1 if explanation.denied else 0)
 
@@ -116,7 +134,7 @@ def _as_dict(explanation: Explanation) -> dict[str, object]:
     }
 
 
-def _text(explanation: Explanation, *, world: World) -> str:
+def _text(explanation: Explanation) -> str:
     if explanation.refused is not None:
         refused = explanation.refused
         return bad(f"not run: {refused.message} {refused.instead} [{refused.reason}]")
@@ -127,7 +145,6 @@ def _text(explanation: Explanation, *, world: World) -> str:
         lines.append(f"  and {counted(open_to_all, 'request')} for discovery, open to every client with a policy")
     lines += dict.fromkeys(f"  {item.decision.message}" for item in told if not item.decision.allowed)
     lines += _ending(explanation)
-    lines += _assumptions(world, [item.request for item in told if item.request])
     return "\n".join(lines)
 
 
@@ -171,6 +188,10 @@ def _ending(explanation: Explanation) -> list[str]:
     return [] if explanation.requests else ["  The command makes no request."]
 
 
-def _assumptions(world: World, requests: list[RequestInfo]) -> list[str]:
+def _assumed_namespaces(world: World, requests: list[RequestInfo]) -> list[str]:
     names = sorted({item.namespace for item in requests} & world.assumed_namespaces)
-    return [f"  Assumed: namespace {name} exists and has no labels (add its Namespace to the files)." for name in names]
+    return [f"Assumed: namespace {name} exists and has no labels (add its Namespace to the files)." for name in names]
+
+
+def _unknown(inputs: Inputs) -> tuple[str, ...]:
+    return unknown(inputs.compiled(now=now()), cluster=inputs.cluster, namespaces=inputs.namespaces)

@@ -9,12 +9,19 @@ from typing import Annotated
 import typer
 
 from k8s_mcp_server.authoring.check import Finding, Severity, check
-from k8s_mcp_server.authoring.cli.options import FILES_HELP, Files, Output, exit_2_when_unusable, now
-from k8s_mcp_server.authoring.diff import compare, settings_changes
+from k8s_mcp_server.authoring.cli.options import (
+    FILES_HELP,
+    ClusterFiles,
+    Files,
+    Output,
+    exit_2_when_unusable,
+    now,
+)
+from k8s_mcp_server.authoring.diff import compare, settings_changes, unknown_gains
 from k8s_mcp_server.authoring.documents import Document, read_documents
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.inputs import Inputs, read_inputs
-from k8s_mcp_server.authoring.output import Format, bad, counted, emit, good
+from k8s_mcp_server.authoring.output import Format, bad, counted, emit, good, odd
 from k8s_mcp_server.authoring.testfile import is_test_file, read_test_file
 from k8s_mcp_server.authoring.testing import Outcome, run_test_file
 from k8s_mcp_server.policy.compile import InvalidPolicy
@@ -24,6 +31,7 @@ def check_command(
     files: Files,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings as well.")] = False,
+    cluster_state: ClusterFiles = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Say what is wrong with policies, and what their rules amount to.
@@ -32,7 +40,7 @@ def check_command(
     and worth a second look. Exit code 1: there are errors.
     """
     with exit_2_when_unusable():
-        inputs = read_inputs(files)
+        inputs = read_inputs(files, cluster=cluster_state or ())
         findings = check(inputs, now=now())
     errors = [item for item in findings if item.severity is Severity.ERROR]
     warnings = len(findings) - len(errors)
@@ -48,6 +56,7 @@ def run_tests_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Test files, or folders with some.")],
     *,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every case.")] = False,
+    cluster_state: ClusterFiles = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Run test files: who may do what, decided by the service's own code. Exit code 1: one failed.
@@ -59,7 +68,10 @@ def run_tests_command(
         if not documents:
             raise UnusableInput(f"there is no test file (with cases) in {', '.join(files)}")
         moment = now()
-        results = [(item, list(run_test_file(read_test_file(item), now=moment))) for item in documents]
+        results = [
+            (item, list(run_test_file(read_test_file(item), now=moment, cluster=cluster_state or ())))
+            for item in documents
+        ]
     outcomes = [(document, outcome) for document, found in results for outcome in found]
     failed = sum(not outcome.passed for _, outcome in outcomes)
     values = [{"file": document.source, **asdict(outcome), "passed": outcome.passed} for document, outcome in outcomes]
@@ -72,8 +84,9 @@ def diff_command(
     new: Annotated[str, typer.Argument(metavar="NEW", help="What would be.", show_default=False)],
     *,
     fail_on_gain: Annotated[
-        bool, typer.Option("--fail-on-gain", help="Exit code 1 when anybody gains a right.")
+        bool, typer.Option("--fail-on-gain", help="Exit code 1 when anybody gains a right, or may gain one.")
     ] = False,
+    cluster_state: ClusterFiles = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Say in sentences who gains and who loses which rights when OLD becomes NEW.
@@ -81,18 +94,20 @@ def diff_command(
     Every right of every subject is decided in both, with stand-ins for the namespaces that globs and selectors match.
     """
     with exit_2_when_unusable():
-        before, after = read_inputs([old]), read_inputs([new])
+        before, after = (read_inputs([side], cluster=cluster_state or ()) for side in (old, new))
         changes = compare(before, after, now=now())
+        unknown = unknown_gains(before, after, now=now())
         _warn_of_invalid(before, after)
     settings = list(settings_changes(before, after))
-    lines = [*(good(str(item)) if item.gained else bad(str(item)) for item in changes), *settings]
+    lines = [*(good(str(item)) if item.gained else bad(str(item)) for item in changes), *map(odd, unknown), *settings]
     text = "\n".join(lines) or "nothing changes"
-    emit({"rights": [item.as_dict() for item in changes], "settings": settings}, form=output, text=text)
-    raise typer.Exit(1 if fail_on_gain and any(item.gained for item in changes) else 0)
+    values = {"rights": [item.as_dict() for item in changes], "unknown": unknown, "settings": settings}
+    emit(values, form=output, text=text)
+    raise typer.Exit(1 if fail_on_gain and (unknown or any(item.gained for item in changes)) else 0)
 
 
 def _finding_text(finding: Finding) -> str:
-    word = bad(finding.severity) if finding.severity is Severity.ERROR else typer.style(finding.severity, fg="yellow")
+    word = (bad if finding.severity is Severity.ERROR else odd)(finding.severity)
     return str(finding).replace(f" {finding.severity}:", f" {word}:", 1)
 
 

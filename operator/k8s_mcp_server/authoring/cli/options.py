@@ -16,8 +16,16 @@ FILES_HELP = (
     "Policies, with the Namespaces and CRDs that say what they are about: files, folders, or - for standard input."
 )
 
+CLUSTER_HELP = (
+    "Objects of the cluster, such as Namespaces, CRDs, ClusterRoles and bindings, as `kubectl get -o yaml` prints "
+    "them: files, folders, or -; may be repeated. Policies in them do not count."
+)
+
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=FILES_HELP, show_default=False)]
 Output = Annotated[Format, typer.Option("--output", "-o", help="Print text, or values for machines.")]
+ClusterFiles = Annotated[
+    list[str] | None, typer.Option("--cluster-state", metavar="FILE", help=CLUSTER_HELP, show_default=False)
+]
 NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace.", show_default=False)]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from k8s_mcp_server.authoring.audit_lines import AuditedRequest, read_audit_log
 from k8s_mcp_server.authoring.check import Severity, check
-from k8s_mcp_server.authoring.cli.options import FILES_HELP, Files, Output, exit_2_when_unusable, now
+from k8s_mcp_server.authoring.cli.options import FILES_HELP, ClusterFiles, Files, Output, exit_2_when_unusable, now
 from k8s_mcp_server.authoring.clients import SUBJECT_FORMS, client_named, parse_subject
 from k8s_mcp_server.authoring.documents import Document, read_documents
 from k8s_mcp_server.authoring.errors import UnusableInput
@@ -18,6 +19,7 @@ from k8s_mcp_server.authoring.output import Format, emit, table, to_yaml
 from k8s_mcp_server.authoring.presets import SHORTCUTS, Preset, grant_policy, new_policy
 from k8s_mcp_server.authoring.rbac import server_rbac
 from k8s_mcp_server.authoring.suggest import suggest
+from k8s_mcp_server.authoring.unknown import unknown
 from k8s_mcp_server.authoring.unused import Unused, unused_rules
 from k8s_mcp_server.policy.environment import Environment
 
@@ -127,6 +129,7 @@ def rbac_command(
         bool,
         typer.Option("--across-namespaces", help="Let `kubectl get -A` work; its answers are cut to the policies."),
     ] = False,
+    cluster_state: ClusterFiles = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Print the least Roles and bindings that the service's pod needs for what these policies give."""
@@ -134,14 +137,19 @@ def rbac_command(
         namespace, _, name = account.partition("/")
         if not namespace or not name:
             raise UnusableInput(f"{account!r} is no ServiceAccount: write NAMESPACE/NAME")
-        inputs = read_inputs(files)
+        inputs = read_inputs(files, cluster=cluster_state or ())
+        policies = inputs.compiled(now=now())
         found = server_rbac(
-            inputs.compiled(now=now()),
+            policies,
             inputs=inputs,
             environment=Environment(own_namespace=namespace, own_service_account=name),
             across_namespaces=across_namespaces,
         )
-    notes = "".join(f"# {note}\n" for note in found.notes)
+    cluster = replace(inputs.cluster, bindings=())  # the pod needs what rules can give, whoever holds it today
+    said = (*found.notes, *unknown(policies, cluster=cluster, namespaces=inputs.namespaces))
+    notes = "".join(f"# {note}\n" for note in said)
+    if output is not Format.TEXT:
+        typer.echo(notes, err=True, nl=False)
     emit(
         {"apiVersion": "v1", "kind": "List", "items": list(found.objects)},
         form=output,

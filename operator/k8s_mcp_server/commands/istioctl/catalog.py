@@ -21,7 +21,7 @@ class Operand(Enum):
 
     TARGET = "a pod, or what stands for pods"
     OBJECT = "a pod or Service by its name"
-    STDIN = "-, for the stdin argument"
+    FILE = "a file or folder of the command's, or -, for the stdin argument"
     WORD = "a word of istioctl's own"
 
 
@@ -55,7 +55,7 @@ class Group:
     """Words before a subcommand."""
 
 
-_FILE = (flags.STDIN_DUMP,)
+_FILE = (flags.DUMP,)
 _DUMP = (flags.CONFIG_OUTPUT, *_FILE)
 _OUTPUT: Final = one_of("output", "o", values=("json", "yaml", "log"))
 _LEVEL: Final = one_of("output-threshold", values=("Info", "Warning", "Error", "info", "warning", "error"))
@@ -110,8 +110,8 @@ SUBCOMMANDS: Final[dict[Path, Offered | Refused | Group]] = {
             switch("use-kube", "k"),
             switch("verbose", "v"),
         ),
-        operands=(0, 1),
-        operand=Operand.STDIN,
+        operands=(0, 16),
+        operand=Operand.FILE,
     ),
     ("authz",): Refused(effect="is only a hint", instead="Write: `istioctl experimental authz check POD.NAMESPACE`"),
     ("bug-report",): Refused(
@@ -194,7 +194,7 @@ SUBCOMMANDS: Final[dict[Path, Offered | Refused | Group]] = {
     ("install",): _INSTALLS,
     ("kube-inject",): Offered(
         flags=(
-            flags.STDIN_MANIFEST,
+            flags.MANIFEST,
             flags.REVISION,
         )
     ),
@@ -259,7 +259,7 @@ SUBCOMMANDS: Final[dict[Path, Offered | Refused | Group]] = {
     ("upgrade",): _INSTALLS,
     ("validate",): Offered(
         flags=(
-            flags.STDIN_MANIFEST,
+            flags.MANIFEST,
         )
     ),
     ("version",): Offered(

@@ -12,7 +12,7 @@ from k8s_mcp_server.commands.istioctl.reading import read_words
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from k8s_mcp_server.commands.istioctl.invocation import Invocation
     from k8s_mcp_server.gateway.plan import CommandPlan
@@ -20,25 +20,28 @@ if TYPE_CHECKING:
 _ANYWHERE: Final = Surroundings(namespace="default", istio_namespace="istio-system")
 
 
-def check_istioctl(words: Sequence[str]) -> None:
+def check_istioctl(words: Sequence[str], files: Collection[str] = ()) -> None:
     """Refuse what is not offered.
 
     Args:
         words: the words after ``istioctl``.
+        files: names of the files that the command is given.
 
     Raises:
         CommandRefused: with the word for the cause and what to write instead.
     """
-    written(read_words(words), _ANYWHERE)
+    written(read_words(words, files), _ANYWHERE)
 
 
-def planned(words: Sequence[str], around: Surroundings) -> tuple[tuple[str, ...], CommandPlan]:
+def planned(
+    words: Sequence[str], around: Surroundings, *, files: Collection[str] = ()
+) -> tuple[tuple[str, ...], CommandPlan]:
     """The words that istioctl is to get, and what the command may ask for.
 
     Raises:
         CommandRefused: it is not offered.
     """
-    invocation = read_words(words)
+    invocation = read_words(words, files)
     stated = invocation.value("istioNamespace", around.istio_namespace)
     if stated != around.istio_namespace:
         raise CommandRefused(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _TEXT: Final = r"[ -~]{0,256}"
+FILE_NAME: Final = r"[-A-Za-z0-9_./]{1,256}"  # no comma: some flags take several at them
 _TRUE: Final = frozenset({"", "1", "t", "T", "true", "TRUE", "True"})  # strconv.ParseBool; none is true, too
 _FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -23,12 +24,14 @@ class Flag:
         short: its letter, empty without one.
         values: a pattern of the values that are offered; None for a switch.
         instead: what to do where a value is not offered.
+        names_file: whether a value must be ``-``, for the stdin argument, or a file of the command's.
     """
 
     name: str
     short: str = ""
     values: re.Pattern[str] | None = None
     instead: str = ""
+    names_file: bool = False
 
     @property
     def is_switch(self) -> bool:
@@ -42,6 +45,11 @@ class Flag:
 def value(name: str, short: str = "", *, like: str = _TEXT, instead: str = "") -> Flag:
     """A flag with a value that has this form."""
     return Flag(name=name, short=short, values=re.compile(like), instead=instead)
+
+
+def file(name: str, short: str) -> Flag:
+    """A flag that names a file."""
+    return Flag(name=name, short=short, values=re.compile(FILE_NAME), names_file=True)
 
 
 def switch(name: str, short: str = "") -> Flag:
@@ -78,10 +86,7 @@ FIXED_SHORT: Final = {"c": "kubeconfig"}
 REVISION: Final = value("revision", "r", like=r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 TIMEOUT: Final = value("timeout", like=r"[0-9]{1,3}(ms|s|m)")
 SELECTOR: Final = value("selector", "l", like=r"[-A-Za-z0-9_./=!, ()]{1,512}")
-_STDIN: Final = r"-|/dev/stdin"
-STDIN_DUMP: Final = value("file", "f", like=_STDIN, instead="Pass the dump in the stdin argument, and write: -f -")
-STDIN_MANIFEST: Final = value(
-    "filename", "f", like=_STDIN, instead="Pass the manifest in the stdin argument, and write: -f -"
-)
+DUMP: Final = file("file", "f")
+MANIFEST: Final = file("filename", "f")
 CONFIG_OUTPUT: Final = one_of("output", "o", values=("json", "yaml", "short"))
 PORT: Final = value("port", like=r"[0-9]{1,5}")

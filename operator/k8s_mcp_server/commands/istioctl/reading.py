@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.files import find_file
 from k8s_mcp_server.commands.istioctl import catalog, flags
 from k8s_mcp_server.commands.istioctl.catalog import SUBCOMMANDS, Group, Offered, Operand, Refused
 from k8s_mcp_server.commands.istioctl.invocation import Invocation
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from k8s_mcp_server.commands.istioctl.catalog import Path
     from k8s_mcp_server.commands.istioctl.flags import Flag
 
 _IDENTITY: Final = "The service connects as itself for you, so who asks, whom, and what istioctl keeps cannot be chosen"
 _HELP: Final = ("help",)
+_STDIN: Final = "-"
 
 
-def read_words(words: Sequence[str]) -> Invocation:
+def read_words(words: Sequence[str], files: Collection[str] = ()) -> Invocation:
     """Understand the words after ``istioctl``.
+
+    Args:
+        words: as the client wrote them.
+        files: names of the files that the command is given.
 
     Raises:
         CommandRefused: the subcommand, a flag, its value or an operand is not offered; says what to write instead.
     """
-    reader = _Reader(words)
+    reader = _Reader(words, files=dict.fromkeys(files))
     reader.read()
     if reader.path == _HELP:
         return _help(reader)
@@ -45,14 +52,18 @@ def read_words(words: Sequence[str]) -> Invocation:
         command = " ".join(reader.path)
         raise CommandRefused("NotAvailable", f"`istioctl {command}` {entry.effect}.", instead=entry.instead)
     _check_operands(invocation, entry)
+    if entry.operand is Operand.FILE:
+        for operand in invocation.operands:
+            _check_file(operand, operand, reader.files)
     return invocation
 
 
 class _Reader:
     """Goes through the words once, as cobra and pflag do."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], *, files: Mapping[str, object]) -> None:
         self._words = tuple(words)
+        self.files = files
         self._at = 0
         self.path: Path = ()
         self.flags: dict[str, tuple[str, ...]] = {}
@@ -130,7 +141,10 @@ class _Reader:
         if flag.values is None or not flag.values.fullmatch(text):
             instead = flag.instead or "`--help` after the subcommand shows what it takes."
             raise CommandRefused("UnknownFlag", f"{flag} {text[:80]} is not offered here.", instead=instead)
-        self._add(flag, "-" if text == "/dev/stdin" else text)
+        text = _STDIN if flag.names_file and text == "/dev/stdin" else text
+        if flag.names_file:
+            _check_file(text, f"{flag} {text}", self.files)
+        self._add(flag, text)
 
     def _add(self, flag: Flag, text: str) -> None:
         self.flags[flag.name] = (*self.flags.get(flag.name, ()), text)
@@ -181,12 +195,15 @@ def _check_operands(invocation: Invocation, entry: Offered) -> None:
             instead=f"Write: `istioctl {command} {' '.join(['POD.NAMESPACE'] * least)}`",
         )
 
-    if entry.operand is Operand.STDIN and any(operand != "-" for operand in invocation.operands):
-        raise CommandRefused(
-            "NoFiles",
-            f"`{invocation.operands[0][:80]}` is a local file, and there are none here.",
-            instead=f"Pass the manifests in the stdin argument, and write: `istioctl {command} -`",
-        )
+
+def _check_file(name: str, written: str, files: Mapping[str, object]) -> None:
+    if name == _STDIN or (re.fullmatch(flags.FILE_NAME, name) and find_file(name, files)):
+        return
+    raise CommandRefused(
+        "NoFiles",
+        f"`{written[:80]}` is a local file, and it was not given: a command sees only what is in its `files` argument.",
+        instead='Pass files={"config.yaml": "…"} and name it so; or pass the text in the stdin argument, and write: -',
+    )
 
 
 def _incomplete(path: Path, operands: Sequence[str] = ()) -> CommandRefused:

@@ -47,11 +47,13 @@ def cli_profile(
     write: tuple[Path, ...],
     connect_ports: tuple[int, ...],
     forward_ports: range = range(0),
+    helper: Program | None = None,
 ) -> Profile:
     """A bundled CLI: executes nothing but itself, sees its own command's files, connects to the gateway.
 
     Args:
         program: the CLI; statically linked, so it needs no libraries.
+        helper: one more program that it may execute, which is confined as it is itself.
         read: its kubeconfig and the like.
         write: its home.
         connect_ports: the gateway's port, or none.
@@ -61,6 +63,7 @@ def cli_profile(
     return Profile(
         files=(
             *_run(program),
+            *(_run(helper) if helper else ()),
             _DEV_NULL,
             *_TIME_ZONES,
             *((_HOSTS,) if forward_ports else ()),

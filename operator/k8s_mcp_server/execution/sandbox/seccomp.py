@@ -39,7 +39,7 @@ _MSG_FASTOPEN = 0x20000000
 _SOCK_TYPE_MASK = 0xF
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW_NAMESPACE = 0x7E020000
-_CLONE_VFORK = 0x00004000 | 0x00000100 | signal.SIGCHLD  # what vfork() is on an architecture without that call
+_CLONE_VFORK = 0x00004000 | 0x00000100 | signal.SIGCHLD  # what vfork() is, in clone's words
 
 # include/uapi/asm-generic/fcntl.h and ioctls.h: who gets a descriptor's signal, and which
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETPIPE_SZ = 8, 10, 15, 1031
@@ -125,8 +125,9 @@ def _foreign_calls(architecture: Architecture) -> list[Instruction]:
 
 def _processes(architecture: Architecture) -> list[Instruction]:
     clone, clone3, prlimit = (_known(architecture, name) for name in ("clone", "clone3", "prlimit64"))
-    # Threads yes, processes no. vfork stays possible, because the server itself needs it to start the program.
-    vfork = [] if architecture is X86_64 else [(_EQUAL, 0, 1, _CLONE_VFORK), _end(_ALLOW)]
+    # Threads yes, processes no. vfork stays possible, because the server itself needs it to start the program; some
+    # architectures have no such call, and Go says it with clone's flags on all of them.
+    vfork = [(_EQUAL, 0, 1, _CLONE_VFORK), _end(_ALLOW)]
     thread = [(_ANY_BIT, 0, 1, _CLONE_THREAD), _end(_ALLOW)]
     namespace = [(_ANY_BIT, 0, 1, _CLONE_NEW_NAMESPACE), _end(_EPERM)]
     return [
