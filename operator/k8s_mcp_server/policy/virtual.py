@@ -22,21 +22,20 @@ VIRTUAL_GROUPS: Final = frozenset({HELM_GROUP, ISTIOCTL_GROUP, ARGOCD_GROUP})
 VIRTUAL_RESOURCES: Final = (
     # Helm's records of releases, which are Secrets; their content is values, manifests and charts.
     ApiResource(group=HELM_GROUP, resource="releases", kind="Release", scope=Scope.NAMESPACED),
-    # What istioctl reads from proxies and from istiod.
+    # What istioctl reads from proxies and from istiod, and the little that it changes.
     *(
-        ApiResource(group=ISTIOCTL_GROUP, resource=resource, kind=kind, scope=Scope.NAMESPACED)
-        for resource, kind in (
-            ("proxystatuses", "ProxyStatus"),  # list, get: what istiod sent to proxies, and what they have
-            ("proxyconfigs", "ProxyConfig"),  # get: what is in a proxy
-            ("proxysecrets", "ProxySecret"),  # get: its certificates, too
-            ("proxyloglevels", "ProxyLogLevel"),  # get, update
-            ("descriptions", "Description"),  # get: of a pod or Service, with the configuration that is about it
-            ("analyses", "Analysis"),  # list
-            ("injections", "Injection"),  # get: what a workload would become
-            ("tokens", "Token"),  # create, where istiod is: the control plane's identity, as istiod asks of istioctl
+        ApiResource(group=ISTIOCTL_GROUP, resource=resource, kind=kind, scope=scope, verbs=frozenset(verbs.split()))
+        for resource, kind, scope, verbs in (
+            ("proxystatuses", "ProxyStatus", Scope.NAMESPACED, "get list"),  # what istiod sent, and what proxies have
+            ("proxyconfigs", "ProxyConfig", Scope.NAMESPACED, "get"),
+            ("proxysecrets", "ProxySecret", Scope.NAMESPACED, "get"),  # a proxy's certificates
+            ("proxyloglevels", "ProxyLogLevel", Scope.NAMESPACED, "get update"),
+            ("descriptions", "Description", Scope.NAMESPACED, "get"),  # of a pod or Service, with what is about it
+            ("analyses", "Analysis", Scope.NAMESPACED, "list"),
+            ("tokens", "Token", Scope.NAMESPACED, "create"),  # where istiod is: the identity that it asks of istioctl
+            ("meshes", "Mesh", Scope.CLUSTER, "get"),  # the mesh as a whole
         )
     ),
-    ApiResource(group=ISTIOCTL_GROUP, resource="meshes", kind="Mesh", scope=Scope.CLUSTER),  # get: the mesh as a whole
     # Argo CD's own resources, in its own RBAC's words; their names are project/name.
     *(
         ApiResource(group=ARGOCD_GROUP, resource=resource, kind=kind, scope=Scope.CLUSTER)

@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from k8s_mcp_server.commands.parse import CHECKS
 from k8s_mcp_server.policy import model
 from k8s_mcp_server.policy.compile import API_VERSION, InvalidPolicy, read_policy
 from k8s_mcp_server.policy.quantity import parse_bytes
-from k8s_mcp_server.policy.tools import Tool
 from tests.support.crd import crd, nodes, schema
 from tests.support.policy_samples import bad_specs, rule_messages
 
@@ -87,7 +87,7 @@ class TestConventions:
         assert not [text for text in checked if any(name in text for name in ONLY_ALLOWS)]
 
     def test_only_tools_that_work_are_offered(self) -> None:
-        assert SPEC["properties"]["tools"]["items"]["enum"] == [Tool.KUBECTL]
+        assert SPEC["properties"]["tools"]["items"]["enum"] == list(CHECKS)
 
 
 def _undescribed(value: Any) -> Any:
