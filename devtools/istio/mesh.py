@@ -39,6 +39,7 @@ class Mesh:
         self.ports = IstiodPorts.choose()
         self.workloads: dict[str, Workload] = {}
         """The pod with a proxy of each namespace."""
+        self.proxies: dict[str, EnvoyProxy] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -70,6 +71,7 @@ class Mesh:
             self.workloads[name] = self._workload(name)
             proxy = EnvoyProxy(self.workloads[name], xds_port=self.ports.xds, folder=self.folder / name)
             self._ended.callback(proxy.stop)
+            self.proxies[name] = proxy
 
     def _workload(self, namespace: str) -> Workload:
         where = (f"--namespace={namespace}", "--selector=app=cart")

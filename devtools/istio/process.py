@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _READY_SECONDS = 60.0
@@ -59,6 +61,15 @@ class LocalProcess:
                 tail = "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN_LINES:])
                 raise MeshError(f"{self._name} is not ready (exit code {self._process.poll()}):\n{tail}")
             time.sleep(_POLL_SECONDS)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """It does nothing until the end of the block, and its connections stay."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End the process."""

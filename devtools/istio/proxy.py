@@ -6,7 +6,10 @@ through Unix sockets.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import socket
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from devtools.istio.process import LocalProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 ADMIN_PORT = 15000
 
@@ -55,6 +59,18 @@ class EnvoyProxy:
         except BaseException:
             self.stop()
             raise
+
+    def log_levels(self) -> str:
+        """What it logs, by its own admin interface."""
+        connection = http.client.HTTPConnection("localhost")
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection.sock:
+            connection.sock.connect(str(self._folder / "admin"))
+            connection.request("POST", "/logging")
+            return connection.getresponse().read().decode()
+
+    def silent(self) -> AbstractContextManager[None]:
+        """For as long as the block lasts it takes connections and answers nothing."""
+        return self._processes[-1].paused()
 
     def stop(self) -> None:
         """End it."""

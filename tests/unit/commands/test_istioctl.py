@@ -58,7 +58,7 @@ def refusal(line: str) -> CommandRefused:
         ("x describe pod cart", f"experimental describe pod {WHERE} -- cart.shop"),
         ("exp des svc cart.bank", f"experimental describe service {WHERE} -- cart.bank"),
         ("x check-inject -l app=cart", f"experimental check-inject --labels=app=cart {WHERE}"),
-        ("analyze -An bank -S x", f"analyze --all-namespaces=true --namespace=bank --suppress=x {WHERE}"),
+        ("analyze -An bank -S x", f"analyze --all-namespaces=true --suppress=x {WHERE}"),
         ("analyze --use-kube=false -", f"analyze --use-kube=false {WHERE} -- -"),
         ("validate -f -", f"validate --filename=- {WHERE}"),
         ("version --remote=F", f"version --remote=false {WHERE}"),

@@ -64,4 +64,6 @@ def written(invocation: Invocation, around: Surroundings) -> tuple[str, ...]:
     if entry.operand in {Operand.TARGET, Operand.OBJECT}:
         invocation = replace(invocation, operands=tuple(map(str, targets_of(invocation, around))))
     flags = {**invocation.flags, "istioNamespace": (around.istio_namespace,)}
+    if invocation.is_on("all-namespaces"):
+        flags.pop("namespace", None)  # istioctl would look whether it is there
     return replace(invocation, flags=flags).words()

@@ -243,8 +243,8 @@ def _describe(invocation: Invocation, around: Surroundings) -> CommandPlan:
 def _analyze(invocation: Invocation, around: Surroundings) -> CommandPlan:
     if invocation.is_on("list-analyzers") or not invocation.is_on("use-kube", default=True):
         return CommandPlan()
-    namespace = invocation.value("namespace", around.namespace)
     everywhere = invocation.is_on("all-namespaces")
+    namespace = around.namespace if everywhere else invocation.value("namespace", around.namespace)
     right = istioctl_right("list", "analyses", namespace="" if everywhere else namespace)
     # Each of these would be a kubeconfig of another cluster, which istioctl then asks.
     remote = Opening(
