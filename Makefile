@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 READY := .venv/.ready
+SCAN := .venv-scan/.ready
 
 .PHONY: help
 help: ## List the targets
@@ -36,18 +37,21 @@ $(READY): requirements-dev.lock pyproject.toml
 	@touch $@
 
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --quiet
+COMPILE_SCAN = $(BIN)/uv pip compile --group scan --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
 .PHONY: lock
 lock: $(READY) ## Compile the lock files anew (make lock UPGRADE=--upgrade for newer versions)
 	@$(COMPILE) $(UPGRADE) --output-file requirements.lock
 	@$(COMPILE) $(UPGRADE) --group dev --output-file requirements-dev.lock
+	@$(COMPILE_SCAN) $(UPGRADE) --output-file requirements-scan.lock
 
 .PHONY: lock-check
 lock-check: $(READY) ## The lock files are what pyproject.toml asks for
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; cp requirements*.lock "$$tmp"; \
 	$(COMPILE) --output-file "$$tmp/requirements.lock"; \
 	$(COMPILE) --group dev --output-file "$$tmp/requirements-dev.lock"; \
-	for lock in requirements.lock requirements-dev.lock; do \
+	$(COMPILE_SCAN) --output-file "$$tmp/requirements-scan.lock"; \
+	for lock in requirements.lock requirements-dev.lock requirements-scan.lock; do \
 		diff -u $$lock "$$tmp/$$lock" || { echo "$$lock is out of date: make lock" >&2; exit 1; }; done
 
 .PHONY: lint
@@ -78,10 +82,14 @@ tools: $(READY) ## Build the cluster and the CLIs from their Go modules (about 1
 	@$(BIN)/python -m devtools.toolchain ensure
 
 .PHONY: manifests-check
-manifests-check: tools ## Every kustomization builds
-	@kubectl=$$($(BIN)/python -m devtools.toolchain where kubectl); \
-	for folder in . manifests examples/demo; do \
-		"$$kubectl" kustomize "$$folder" >/dev/null && echo "kustomize $$folder: ok"; done
+manifests-check: tools $(SCAN) ## Every kustomization builds, fits Kubernetes' schemas, and is clean for the scanner
+	@$(BIN)/python -m devtools.manifests
+
+$(SCAN): requirements-scan.lock
+	@echo "scanner's environment from requirements-scan.lock (half a minute, once)"
+	@$(PYTHON) -m venv --clear .venv-scan
+	@.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-scan.lock
+	@touch $@
 
 .PHONY: integration
 integration: tools ## Integration tests: a real API server on KWOK
@@ -112,4 +120,4 @@ bench: tools ## What the service costs beside the bare CLI: a table, and JSON in
 
 .PHONY: clean
 clean: ## Remove what the targets made here (the tools' cache stays)
-	@rm -rf .venv .demo dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-scan .demo dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis

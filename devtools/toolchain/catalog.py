@@ -44,9 +44,11 @@ _ISTIO_STAMPS = (
 class GoTool:
     """One binary that `go build` makes.
 
-    `stamps` are linker `-X` values; `{version}`, `{major}` and `{minor}` are filled in from the go.mod.
+    `stamps` are linker `-X` values; `{version}`, `{major}` and `{minor}` are filled in from the go.mod. `tags` are
+    build tags.
     `version_args` make the binary print its version. `release` is what the project calls this commit, where its
-    releases are no module versions. `only_e2e`: neither the demo nor `make test` needs it.
+    releases are no module versions. `only_e2e`: neither the demo nor most of `make test` needs it; a test that does
+    names it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class GoTool:
     package: str
     source: str
     stamps: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     version_args: tuple[str, ...] = ("--version",)
     release: str = ""
     only_e2e: bool = False
@@ -78,7 +81,7 @@ class GoTool:
 
 def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
     """Return every known tool by name, in the order that builds them best (the shared packages first)."""
-    tools = [*_cluster(tools_dir), *_clis(tools_dir), *_oldest(tools_dir)]
+    tools = [*_cluster(tools_dir), *_clis(tools_dir), *_oldest(tools_dir), *_checkers(tools_dir)]
     return {tool.name: tool for tool in tools}
 
 
@@ -173,6 +176,21 @@ def _oldest(tools_dir: Path) -> list[GoTool]:
             only_e2e=True,
         )
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    ]
+
+
+def _checkers(tools_dir: Path) -> list[GoTool]:
+    """What checks the manifests in its own project's words."""
+    return [
+        GoTool(
+            name="promtool",
+            folder=tools_dir / "prometheus",
+            package="github.com/prometheus/prometheus/cmd/promtool",
+            source="github.com/prometheus/prometheus",
+            stamps=("github.com/prometheus/common/version.Version={version}",),
+            tags=("remove_all_sd",),  # the clients of every cloud: half of the build
+            only_e2e=True,
+        )
     ]
 
 

@@ -49,7 +49,8 @@ class GoVersion:
 
 def flags(tool: GoTool) -> tuple[str, ...]:
     """Return the arguments of `go build` that decide the bytes of the result."""
-    return (*BASE_FLAGS, "-ldflags", tool.linker_flags())
+    tags = ("-tags", ",".join(tool.tags)) if tool.tags else ()
+    return (*BASE_FLAGS, *tags, "-ldflags", tool.linker_flags())
 
 
 def selected_go(folder: Path) -> GoVersion:
@@ -112,7 +113,7 @@ def build(tool: GoTool, *, output: Path, on_package: Callable[[], None]) -> None
 
 def count_packages(tool: GoTool) -> int:
     """Return how many packages a cold build compiles (0 when `go list` can't tell); fetches the modules."""
-    command = [_go(tool.folder), "list", "-mod=readonly", "-deps", tool.package]
+    command = [_go(tool.folder), "list", "-mod=readonly", "-tags", ",".join(tool.tags), "-deps", tool.package]
     done = subprocess.run(command, cwd=tool.folder, env=_environment(), capture_output=True, text=True, check=False)
     return len(done.stdout.splitlines()) if done.returncode == 0 else 0
 

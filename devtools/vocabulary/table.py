@@ -35,7 +35,8 @@ Not every part of a row is indispensable: without the right to list events, `des
 `kubectl auth can-i` and `auth whoami` are not in the table: the tool `check_access` says what a client may do.
 `edit`, `proxy`, `port-forward` and `attach` need a terminal or local ports: through MCP they are refused before they
 run, and their rows say what the gateway would decide. Local files are those of the `files` argument, and what a
-command writes comes back. `attach` needs what `exec` X
+command writes comes back. `attach` needs what `exec` does, with `pods/attach`; `top` needs `get` and `list` on
+`pods.metrics.k8s.io` or `nodes.metrics.k8s.io`, which no simulated cluster serves.
 
 Written by `python -m devtools.vocabulary` from observed requests; `make test` compares.
 """

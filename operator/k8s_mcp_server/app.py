@@ -105,6 +105,7 @@ class Application:
         self._served = tuple(tool for tool in CHECKS if binaries.is_cli(tool))
         self._metrics = Metrics()
         self._metrics.sandbox_level(self._level)
+        self._metrics.build(version=importlib.metadata.version(DISTRIBUTION), cluster=settings.cluster_name)
         audit = AuditLog(
             sys.stdout, cluster=settings.cluster_name, requests=RequestAudit(settings.audit_requests.value)
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import platform
+import time
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -57,14 +59,20 @@ def preflight(
     config_path: ConfigOption = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    node: Annotated[str, typer.Option(help="What to call the node in the answer.")] = "",
+    linger: Annotated[
+        float,
+        typer.Option(min=0, max=300, help="Seconds to stay afterwards, so that a Job's other Pods go to other nodes."),
+    ] = 0,
 ) -> None:
     """Say what this node's kernel gives the sandbox. Exit code 1: less than the settings ask for."""
     settings = _settings(config_path)
     from k8s_mcp_server.startup import check_node  # noqa: PLC0415 - as above
 
-    report = check_node(settings)
+    report = {"node": node or platform.node(), **check_node(settings)}
     lines = json.dumps(report) if as_json else "\n".join(f"{key}: {value}" for key, value in report.items())
     typer.echo(lines)
+    time.sleep(linger)
     raise typer.Exit(0 if report["sufficient"] else 1)
 
 

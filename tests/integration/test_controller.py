@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import uuid
 from contextlib import asynccontextmanager, suppress
@@ -224,6 +225,63 @@ async def test_status_says_what_becomes_of_a_policy_and_keeps_the_time_of_the_la
         next(item for item in status["conditions"] if item["type"] == "Ready") for status in (first, second)
     )
     assert ready_after["lastTransitionTime"] == ready_before["lastTransitionTime"]
+
+
+async def condition(policies: Policies, name: str, kind: str) -> dict[str, Any]:
+    found = {item["type"]: item for item in (await policies.status(name)).get("conditions", ())}
+    return dict(found.get(kind, {}))
+
+
+async def until_condition(policies: Policies, name: str, kind: str, status: str) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while (found := await condition(policies, name, kind)).get("status") != status:  # noqa: ASYNC110  as above
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def test_a_policy_that_nobody_has_looked_at_is_on_its_way_and_not_ready(policies: Policies) -> None:
+    """kstatus takes an object without conditions for one that is done."""
+    name = policies.unique()
+    await policies.apply(name)
+    assert (await condition(policies, name, "Ready"))["status"] == "Unknown"
+    assert (await condition(policies, name, "Reconciling"))["status"] == "True"
+
+
+async def test_status_says_which_rights_the_server_itself_lacks(
+    cluster: TestCluster, api_server: ApiServer, home: str, policies: Policies, namespace_factory: Callable[[str], str]
+) -> None:
+    granted, bare = [await asyncio.to_thread(namespace_factory, "team") for _ in range(2)]
+    account = f"--serviceaccount={home}:default"
+    bind = ("create", "rolebinding", "view", "--clusterrole=view", account, f"--namespace={granted}")
+    await asyncio.to_thread(cluster.kubectl, *bind)
+    rule = {"name": "read", "apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]}
+    held, lacking, wide = (policies.unique() for _ in range(3))
+    await policies.apply(held, rules=[{**rule, "namespaces": [granted]}])
+    await policies.apply(lacking, rules=[{**rule, "namespaces": [granted, bare]}])
+    await policies.apply(wide, rules=[{**rule, "namespaces": [granted], "resources": ["*"]}])
+    async with started(api_server, home):
+        assert (await until_condition(policies, held, "WithinServerRBAC", "True"))["reason"] == "RightsHeld"
+        missing = await until_condition(policies, lacking, "WithinServerRBAC", "False")
+        assert f"read lacks get pods in {bare}, list pods in {bare}, get pods/log in {bare}" in missing["message"]
+        unknown = await until_condition(policies, wide, "WithinServerRBAC", "Unknown")
+        assert "read: not all of get *" in unknown["message"]
+        for name in (held, lacking, wide):
+            assert (await condition(policies, name, "Ready"))["status"] == "True"
+
+
+async def test_status_says_whose_clients_can_be_forged_by_whom(
+    api_server: ApiServer, home: str, policies: Policies, namespace_factory: Callable[..., str]
+) -> None:
+    make = functools.partial(namespace_factory, "agents", labels={"pod-security.kubernetes.io/enforce": "restricted"})
+    agents = await asyncio.to_thread(make)
+    victim, forger = policies.unique(), policies.unique()
+    writes = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"], "namespaces": [agents], "name": "deploy"}
+    await policies.apply(forger, rules=[writes], subjects=[{"kind": "User", "name": "oidc:ann"}])
+    await policies.apply(victim, subjects=[{"kind": "ServiceAccount", "namespace": agents, "name": "bot"}])
+    async with started(api_server, home):
+        told = await until_condition(policies, victim, "Warnings", "True")
+        assert told["reason"] == "SubjectForgeable"
+        assert f"the clients of policy {forger} may run workloads in {agents} (rule deploy)" in told["message"]
 
 
 async def test_an_object_that_the_schema_lets_pass_and_the_server_cannot_read_is_invalid_and_says_so(

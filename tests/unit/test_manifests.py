@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS
+from k8s_mcp_server.gateway.outgoing import COMMANDS_GROUP
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.settings import Settings, load_settings
+from tests.support.monitoring import alerts, dashboard
 
 pytestmark = pytest.mark.unit
 
@@ -99,14 +102,60 @@ def test_no_role_of_the_service_holds_secrets_exec_tokens_or_another_s_identity(
         assert forbidden.isdisjoint(rule["resources"])
         assert "*" not in rule["verbs"]
         if "impersonate" in rule["verbs"]:
-            assert rule.get("resourceNames") == ["k8s-mcp-server"] or rule["resources"] == [
-                "userextras/k8s-mcp.io/client"
-            ]
+            assert (
+                rule.get("resourceNames") == ["k8s-mcp-server"]
+                or rule["resources"] == ["userextras/k8s-mcp.io/client"]
+                or COMMANDS_GROUP in rule["resourceNames"]
+            )
+
+
+def test_commands_are_told_from_the_service_s_own_requests_by_the_group_that_the_gateway_sends() -> None:
+    schemas = [body for body in _load("flow-control.yaml") if body["kind"] == "FlowSchema"]
+    schemas.sort(key=lambda body: int(body["spec"]["matchingPrecedence"]))
+    subjects = [body["spec"]["rules"][0]["subjects"] for body in schemas]
+    own = {"name": "k8s-mcp-server", "namespace": "k8s-mcp-system"}
+    assert subjects == [
+        [{"kind": "Group", "group": {"name": COMMANDS_GROUP}}],
+        [{"kind": "ServiceAccount", "serviceAccount": own}],
+    ]
+    levels = {body["metadata"]["name"] for body in _load("flow-control.yaml") if body not in schemas}
+    assert {body["spec"]["priorityLevelConfiguration"]["name"] for body in schemas} == levels
+    (groups,) = (permission.resource_names for permission in REQUIRED_PERMISSIONS if permission.resource == "groups")
+    assert COMMANDS_GROUP in groups
 
 
 def test_the_version_of_the_image_is_that_of_the_package() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     version = re.search(r'^version = "(.+)"', project, re.MULTILINE)
-    (kustomization,) = yaml.safe_load_all((ROOT / "manifests" / "kustomization.yaml").read_text(encoding="utf-8"))
     assert version
-    assert kustomization["images"][0]["newTag"] == version[1]
+    for folder in ("manifests", "manifests/preflight"):
+        kustomization = yaml.safe_load((ROOT / folder / "kustomization.yaml").read_text(encoding="utf-8"))
+        assert kustomization["images"][0]["newTag"] == version[1]
+
+
+def test_the_operating_guide_explains_every_alert_with_its_severity() -> None:
+    guide = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    explained = dict(re.findall(r"^\| `(K8sMcp\w+)` \| (\w+) \|", guide, re.MULTILINE))
+    assert explained == {alert["alert"]: alert["labels"]["severity"] for alert in alerts()}
+
+
+def test_panels_of_the_dashboard_have_their_own_ids_and_places() -> None:
+    panels = dashboard()["panels"]
+    places = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_the_scraper_selects_the_deployment_s_pods_and_their_health_port(deployment: dict[str, Any]) -> None:
+    component = ROOT / "manifests" / "components" / "monitoring" / "pod-monitor.yaml"
+    spec = yaml.safe_load(component.read_text(encoding="utf-8"))["spec"]
+    template = deployment["spec"]["template"]
+    assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (endpoint,) = spec["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.cluster.access_review import AccessReviewer, review_access
+from k8s_mcp_server.cluster.ceiling import Answers, Ceiling, review_self
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.discovery import Discovery, DiscoveryReader
 from k8s_mcp_server.cluster.kopf_watch import watch_with_kopf
@@ -152,6 +153,11 @@ class Cluster:
         status = StatusWriter(
             functools.partial(apply_status, client),
             store=self.store,
+            ceiling=Ceiling(
+                Answers(functools.partial(review_self, client)),
+                catalog=lambda: self.discovery.catalog,
+                environment=self._environment,
+            ),
             environment=self._environment,
             is_leader=lambda: election.is_leader,
         )

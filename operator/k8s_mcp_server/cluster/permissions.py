@@ -95,6 +95,17 @@ REQUIRED_PERMISSIONS: Final = (
         reason="forwarded requests impersonate our own account, and nobody else's …",
     ),
     Permission(
+        api_group="",
+        resource="groups",
+        verbs=("impersonate",),
+        resource_names=(
+            "system:serviceaccounts",
+            f"system:serviceaccounts:{Environment().own_namespace}",
+            "k8s-mcp.io:commands",
+        ),
+        reason="… with its own groups and one that tells commands' requests from the service's …",
+    ),
+    Permission(
         api_group="authentication.k8s.io",
         resource="userextras/k8s-mcp.io/client",
         verbs=("impersonate",),

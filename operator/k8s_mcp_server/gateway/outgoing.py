@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from k8s_mcp_server.gateway.target import Target
 
 EXTRA_KEY: Final = "k8s-mcp.io/client"
+COMMANDS_GROUP: Final = "k8s-mcp.io:commands"
+"""What commands' requests have and our own have not: ``manifests/base/flow-control.yaml`` tells them apart by it."""
 _LONGEST_USER_AGENT: Final = 256
 _PRINTABLE: Final = "".join(set(string.punctuation) - {"%"})
 
@@ -30,9 +32,9 @@ _FORWARDED: Final = frozenset(
 class Attribution:
     """Whom the API server's audit log, webhooks and admission policies see.
 
-    The request acts as our own ServiceAccount, by impersonating it,
-    which leaves our rights as they are and lets us add the
-    client as an extra field. The groups of a ServiceAccount follow from its name, so none are sent
+    The request acts as our own ServiceAccount, by impersonating it, which leaves our rights as they are and lets us add
+    the client as an extra field, and a group that no role is bound to. Who names a group has to name all: the API
+    server adds a ServiceAccount's own only where none is named
     (k8s.io/apiserver/pkg/endpoints/filters/impersonation/impersonation.go).
 
     Args:
@@ -53,10 +55,16 @@ class Attribution:
         agent = f"{client} command/{self.command_id} {user_agent}".strip()[:_LONGEST_USER_AGENT]
         return [
             ("Impersonate-User", self.service_account),
+            *(("Impersonate-Group", group) for group in self._groups()),
             (f"Impersonate-Extra-{quote(EXTRA_KEY, safe='')}", client),
             ("User-Agent", agent),
             ("Audit-ID", self.audit_id),
         ]
+
+    def _groups(self) -> tuple[str, ...]:
+        # The first two are every ServiceAccount's: k8s.io/apiserver/pkg/authentication/serviceaccount/util.go.
+        namespace = self.service_account.split(":")[2]
+        return ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", COMMANDS_GROUP)
 
 
 def encode_head(

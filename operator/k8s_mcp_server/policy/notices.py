@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from k8s_mcp_server.policy.request import RequestInfo
-from k8s_mcp_server.policy.sensitive import READING_VERBS, WORKLOAD_VERBS, WORKLOADS
+from k8s_mcp_server.policy.forging import writes_workloads
+from k8s_mcp_server.policy.sensitive import READING_VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from k8s_mcp_server.policy.compile import CompiledPolicy
+    from k8s_mcp_server.policy.forging import Forgers
     from k8s_mcp_server.policy.rules import Rule
 
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -35,8 +37,22 @@ def notices(rules: Iterable[Rule]) -> tuple[Notice, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def notices_on_subjects(policy: CompiledPolicy, forgers: Forgers) -> Iterator[Notice]:
+    """Which of the policy's clients somebody else can become."""
+    for subject in policy.subjects:
+        found = forgers.beside(subject, of=policy.name)
+        if found is not None:
+            namespace, forger = found
+            who = "its own clients" if forger.policy == policy.name else f"the clients of policy {forger.policy}"
+            yield Notice(
+                reason="SubjectForgeable",
+                message=f"{who} may run workloads in {namespace} (rule {forger.rule}) and so become {subject}: keep "
+                "agents' ServiceAccounts in a namespace of their own",
+            )
+
+
 def _of_rule(rule: Rule) -> Iterator[Notice]:
-    if _writes_workloads(rule):
+    if writes_workloads(rule):
         yield Notice(
             reason="WorkloadWrites",
             message=f"{rule.name} writes workloads: as much as every Secret and ServiceAccount of the namespaces",
@@ -58,19 +74,6 @@ def _of_rule(rule: Rule) -> Iterator[Notice]:
 
 def _writes(rule: Rule) -> bool:
     return not READING_VERBS.issuperset(rule.verbs)
-
-
-def _writes_workloads(rule: Rule) -> bool:
-    return any(
-        rule.is_about(
-            RequestInfo(
-                is_resource_request=True, path="", verb=verb, api_group=group, resource=resource, subresource=part
-            )
-        )
-        for group, resource, part in WORKLOADS
-        if part == ""
-        for verb in WORKLOAD_VERBS
-    )
 
 
 def _writes_group(rule: Rule, group: str) -> bool:

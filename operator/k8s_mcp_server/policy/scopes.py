@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -178,6 +179,24 @@ def reach(scope: NamespaceScope, namespace: str, *, known: Mapping[str, Namespac
     if found is None or not scope.matches(found.labels):
         return Reach.OUTSIDE
     return Reach.PROTECTED if is_protected(namespace, environment) else Reach.INSIDE
+
+
+def for_anybody(scope: RuleScope) -> NamespaceScope | None:
+    """The namespaces that a rule of this scope may reach, whoever asks; None when it is about none."""
+    if isinstance(scope, TeamNamespaces):
+        return scope.of_anybody()
+    return scope if isinstance(scope, NamespaceNames | NamespaceLabels) else None
+
+
+def inside(scope: NamespaceScope, *, known: Mapping[str, Namespace], environment: Environment) -> Iterator[str]:
+    """The existing namespaces in which an allowing rule of this scope holds.
+
+    Literal names are looked up; only globs and selectors have to be tried on every namespace.
+    """
+    candidates: AbstractSet[str] = known.keys()
+    if isinstance(scope, NamespaceNames) and not scope.names.globs:
+        candidates = scope.names.literals
+    return (name for name in candidates if reach(scope, name, known=known, environment=environment) is Reach.INSIDE)
 
 
 def deny_reaches(scope: NamespaceScope, namespace: str, *, known: Mapping[str, Namespace]) -> bool:

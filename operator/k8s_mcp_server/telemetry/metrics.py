@@ -53,7 +53,14 @@ class Metrics:
         )
         self._leader = self._gauge("k8s_mcp_leader", "1 where this replica writes the policies' status.")
         self._sandbox = self._gauge("k8s_mcp_sandbox_level", "1 for the level the sandbox runs at.", "level")
+        self._build = self._gauge(
+            "k8s_mcp_build_info", "1, with the version and the cluster's name.", "version", "cluster"
+        )
         self.sandbox_level("unavailable")
+
+    def build(self, *, version: str, cluster: str) -> None:
+        """State which version this is, and what the settings call the cluster."""
+        self._build.labels(version, cluster).set(1)
 
     def command_started(self, cli: str) -> None:
         """Count a command in until ``command_finished``."""

@@ -252,17 +252,3 @@ def test_no_denied_request_reached_the_api_server(
     denied = {line["auditID"] for line in _records(replicas, kind="Request") if line["verdict"] == "deny"}
     assert denied
     assert denied & set(_through_gateway(audit_log, installed)) == set()
-
-
-def test_what_the_service_asks_for_itself_is_what_its_own_role_grants_and_no_more(
-    installed: InstalledService, audit_log: Path
-) -> None:
-    """Requests in the Pod's own name that were refused would mean that RBAC and code have drifted apart."""
-    own = [event for event in _events(audit_log, installed) if "impersonatedUser" not in event]
-    assert own
-    refused = [
-        (event["verb"], event["requestURI"])
-        for event in own
-        if event.get("responseStatus", {}).get("code") in (401, 403)
-    ]
-    assert refused == []

@@ -243,7 +243,8 @@ async def test_a_header_that_is_not_on_the_list_is_left_behind(bench: Bench, hea
     assert answer.status == 200
     [received] = bench.upstream.requests
     assert set(dict(received.headers)) == {
-        "host", "authorization", "impersonate-user", "impersonate-extra-k8s-mcp.io%2fclient", "user-agent",
+        "host", "authorization", "impersonate-user", "impersonate-group", "impersonate-extra-k8s-mcp.io%2fclient",
+        "user-agent",
         "audit-id",
         "accept",
     }  # fmt: skip

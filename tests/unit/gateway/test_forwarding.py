@@ -31,6 +31,11 @@ async def test_an_allowed_get_reaches_the_api_server_as_ourselves_and_its_answer
     assert (received.method, received.target) == ("GET", f"{PODS}?limit=500")
     assert received.header("authorization") == "Bearer pod-token"
     assert received.header("impersonate-user") == OURSELVES
+    assert [value for name, value in received.headers if name == "impersonate-group"] == [
+        "system:serviceaccounts",
+        "system:serviceaccounts:k8s-mcp-system",
+        "k8s-mcp.io:commands",
+    ]
     assert received.header("impersonate-extra-k8s-mcp.io%2fclient") == AGENT.username
     assert received.header("user-agent") == f"{AGENT.username} command/cmd-1 kubectl/v1.37.2"
     [record] = await bench.recorded(1)

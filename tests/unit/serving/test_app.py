@@ -195,7 +195,7 @@ def test_connections_get_the_descriptors_that_they_need(
 
 def test_preflight_says_what_the_node_gives(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "k8s_mcp_server", "preflight", "--json"],
+        [sys.executable, "-m", "k8s_mcp_server", "preflight", "--json", "--node=worker-1", "--linger=0.1"],
         env=environment(tmp_path),
         capture_output=True,
         text=True,
@@ -205,4 +205,5 @@ def test_preflight_says_what_the_node_gives(tmp_path: Path) -> None:
 
     report = json.loads(done.stdout)
     assert done.returncode == (0 if report["sufficient"] else 1)
+    assert report["node"] == "worker-1"
     assert {"kernel", "landlock_abi", "sandbox", "wanted", "reason"} <= set(report)
