@@ -247,22 +247,20 @@ def test_and_the_api_server_got_only_what_the_policy_gives(agent: MeshAgent, mes
 
 def _is_given(event: dict[str, Any]) -> bool:
     """Whether the policy gives what was asked; a list over all namespaces is cut before the command sees it."""
-    asked = event.get("objectRef")
+    asked: dict[str, str] | None = event.get("objectRef")
     if asked is None:
-        return event["verb"] == "get"
+        return event["verb"] == "get" or "selfsubject" in event["requestURI"]
     verb, namespace, name = event["verb"], asked.get("namespace", ""), asked.get("name", "")
     resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
-    if resource == "pods/portforward":
-        return namespace == OWN or (namespace == "istio-system" and str(name).startswith("istiod"))
-    if resource == "serviceaccounts/token":
-        return bool((verb, namespace, name) == ("create", "istio-system", "default"))
-    if resource.startswith("selfsubject"):
-        return True
-    if verb not in {"get", "list", "watch"} or resource == "secrets":
-        return False
-    if resource == "namespaces" and name:
-        return name in {OWN, "default"}  # the latter by `analyze -A`, which every cluster has
-    return namespace in {"", OWN, "istio-system"}
+    special = {
+        "pods/portforward": namespace == OWN or (namespace == "istio-system" and name.startswith("istiod")),
+        "serviceaccounts/token": (verb, namespace, name) == ("create", "istio-system", "default"),
+        "selfsubjectaccessreviews": True,
+        "secrets": False,
+        "namespaces": name in {"", OWN, "default"},  # the last by `analyze -A`, and every cluster has it
+    }
+    reads = verb in {"get", "list", "watch"} and namespace in {"", OWN, "istio-system", name}
+    return special.get(resource, reads)
 
 
 def _shown(event: dict[str, Any]) -> str:
