@@ -1,30 +1,59 @@
 # syntax=docker/dockerfile:1
 # The CLIs come from the same Go modules as the tests' and the demo's: tools/ is the one source of their versions.
+#
+#   CLIS   which CLIs the image has; the server offers those that it finds. --build-arg CLIS="kubectl helm"
+#
+# Where they (and yq) are built already, a folder with them takes the place of the first stage: --build-context tools=FOLDER
 
-FROM golang:1.26-trixie AS tools
+FROM --platform=$BUILDPLATFORM golang:1.26-trixie AS tools-build
 RUN apt-get update && apt-get install --yes --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY tools tools
 COPY devtools devtools
-RUN python3 -m devtools.toolchain ensure kubectl yq --out /out
+ARG CLIS="kubectl helm istioctl argocd"
+ARG TARGETOS
+ARG TARGETARCH
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH python3 -m devtools.toolchain ensure $CLIS yq --out /out && ls -l /out
 
-FROM python:3.13-slim-trixie AS python
+FROM scratch AS tools
+COPY --from=tools-build /out/ /
+
+FROM debian:trixie-slim AS python
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY requirements.lock pyproject.toml README.md LICENSE ./
-RUN python -m venv /opt/k8s-mcp-server \
-    && /opt/k8s-mcp-server/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
+COPY requirements.lock requirements-build.lock ./
+# /build installs into the environment, so that the environment itself has no pip.
+RUN python3 -m venv /build \
+    && /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-build.lock \
+    && python3 -m venv --without-pip /opt/k8s-mcp-server \
+    && /build/bin/pip --python /opt/k8s-mcp-server/bin/python install --no-cache-dir --require-hashes --requirement requirements.lock
+
+FROM python AS service
+COPY pyproject.toml README.md LICENSE ./
 COPY crds crds
 COPY operator operator
-RUN /opt/k8s-mcp-server/bin/pip install --no-cache-dir --no-deps .
+# Into a folder of its own: a new version of the service is then a layer of a few hundred kilobytes.
+RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && /build/bin/pip --python /opt/k8s-mcp-server/bin/python install --no-cache-dir --no-deps --root /out /wheel/*.whl
 
-FROM python:3.13-slim-trixie
-LABEL org.opencontainers.image.title="k8s-mcp-server" \
-      org.opencontainers.image.description="kubectl for remote LLM agents, each held to its McpAccessPolicy" \
-      org.opencontainers.image.licenses="MIT"
+FROM debian:trixie-slim
 # What a command may pipe into, beside what is in the base (grep, sed, awk, coreutils); kubectl diff uses its diff.
-RUN apt-get update && apt-get install --yes --no-install-recommends bsdextrautils jq && rm -rf /var/lib/apt/lists/*
-COPY --from=tools /out/kubectl /out/yq /usr/local/bin/
+# Nobody becomes another user here: no program keeps the right to.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends bsdextrautils ca-certificates jq mawk python3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+COPY --from=tools / /usr/local/bin/
 COPY --from=python /opt/k8s-mcp-server /opt/k8s-mcp-server
+COPY --from=service /out/ /
+ENV PATH=/opt/k8s-mcp-server/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="k8s-mcp-server" \
+      org.opencontainers.image.description="kubectl, helm, istioctl and argocd for remote LLM agents, each held to its McpAccessPolicy" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION"
+# Numeric, so that runAsNonRoot can be checked; nothing in the image is writable for it.
 USER 65532:65532
-ENTRYPOINT ["/opt/k8s-mcp-server/bin/k8s-mcp-server"]
+ENTRYPOINT ["k8s-mcp-server"]
 CMD ["serve"]

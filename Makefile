@@ -12,7 +12,7 @@ SCAN := .venv-scan/.ready
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(READY) ## A real cluster, the manifests, the service, a guided tour; stays until Ctrl-C
@@ -36,31 +36,32 @@ $(READY): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --quiet
-COMPILE_SCAN = $(BIN)/uv pip compile --group scan --universal --python-version 3.11 --generate-hashes --no-header --quiet
+COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-header --quiet
+LOCKS = requirements.lock requirements-dev.lock requirements-build.lock requirements-scan.lock
+WHAT_requirements.lock = pyproject.toml
+WHAT_requirements-dev.lock = pyproject.toml --group dev
+WHAT_requirements-build.lock = --group pyproject.toml:build
+WHAT_requirements-scan.lock = --group pyproject.toml:scan --python-version 3.11
 
 .PHONY: lock
 lock: $(READY) ## Compile the lock files anew (make lock UPGRADE=--upgrade for newer versions)
-	@$(COMPILE) $(UPGRADE) --output-file requirements.lock
-	@$(COMPILE) $(UPGRADE) --group dev --output-file requirements-dev.lock
-	@$(COMPILE_SCAN) $(UPGRADE) --output-file requirements-scan.lock
+	@$(foreach lock,$(LOCKS),$(COMPILE) $(UPGRADE) $(WHAT_$(lock)) --output-file $(lock);)
 
 .PHONY: lock-check
 lock-check: $(READY) ## The lock files are what pyproject.toml asks for
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; cp requirements*.lock "$$tmp"; \
-	$(COMPILE) --output-file "$$tmp/requirements.lock"; \
-	$(COMPILE) --group dev --output-file "$$tmp/requirements-dev.lock"; \
-	$(COMPILE_SCAN) --output-file "$$tmp/requirements-scan.lock"; \
-	for lock in requirements.lock requirements-dev.lock requirements-scan.lock; do \
+	$(foreach lock,$(LOCKS),$(COMPILE) $(WHAT_$(lock)) --output-file "$$tmp/$(lock)";) \
+	for lock in $(LOCKS); do \
 		diff -u $$lock "$$tmp/$$lock" || { echo "$$lock is out of date: make lock" >&2; exit 1; }; done
 
 .PHONY: lint
-lint: $(READY) ## ruff, mypy strict, import layers, YAML, workflows
+lint: $(READY) ## ruff, mypy strict, import layers, YAML, Dockerfile, workflows
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/yamllint --strict crds manifests examples .github
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/zizmor --quiet --offline .github/workflows
 
 .PHONY: format
@@ -101,6 +102,26 @@ OLDEST := gateway test_requestinfo_audit.py test_crd.py test_controller.py test_
 .PHONY: oldest
 oldest: $(READY) ## Gateway, policies and controller on the oldest Kubernetes release that is supported
 	@K8S_MCP_TEST_KUBERNETES=oldest $(BIN)/pytest $(addprefix tests/integration/,$(OLDEST)) -m integration
+
+.PHONY: sentences
+sentences: $(READY) ## Write docs/policy-tests.md: which test shows which sentence of docs/policy.md
+	@$(BIN)/python -m devtools.sentences
+
+.PHONY: e2e
+e2e: $(READY) ## A real node with the image, real control planes of the CLIs (about 20 minutes; as root)
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/python -m devtools.toolchain ensure --e2e
+	@$(BIN)/pytest tests/e2e -m e2e
+
+.PHONY: soak
+soak: $(READY) ## What takes many minutes on a real node, such as the kubelet's renewal of tokens
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/pytest tests/e2e -m soak
+
+.PHONY: image
+image: $(READY) ## The image, without a container engine: dist/image.tar and the sizes of its parts (as root)
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/python -m devtools.image
 
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)

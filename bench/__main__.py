@@ -1,4 +1,4 @@
-"""`python -m bench [--rounds N] [--only decisions|gateway|commands]`: a table for people, JSON for machines."""
+"""`python -m bench [--rounds N] [--only decisions|gateway|commands|startup]`: a table for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import commands, decisions, gateway
+from bench import commands, decisions, gateway, startup
 from devtools.cluster import KwokCluster
+from devtools.cluster.kwokctl import COMPONENTS
 from devtools.demo.teams import tokens
 from devtools.installed import InstalledService, install
 from devtools.toolchain import ensure_tools
@@ -61,7 +62,7 @@ def _commands(rounds: int) -> list[dict[str, Any]]:
             token = tokens(cluster)["auditor"]
             measuring = commands.measure(cluster, kubectl=tools["kubectl"], url=service.url, token=token, rounds=rounds)
             taken, through_to_bare = asyncio.run(measuring)
-            memory = _resident_bytes(service.pid)
+            memory = startup.resident_bytes(service.pid)
     bare, through = taken["bare"], taken["through"]
     return [
         {**bare.summary(), "name": "kubectl get pods, bare", "ratio": 1.0, "beside": ""},
@@ -75,10 +76,18 @@ def _commands(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
+def _startup(_: int) -> list[dict[str, Any]]:
+    tools = ensure_tools(COMPONENTS)
+    with KwokCluster.start(nodes=1, binaries=tools) as cluster, tempfile.TemporaryDirectory() as folder:
+        install(cluster)
+        return startup.measure(cluster, tools=tools["kubectl"].parent, folder=Path(folder))
+
+
 _PARTS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
     "decisions": _decisions,
     "gateway": _gateway,
     "commands": _commands,
+    "startup": _startup,
 }
 
 
@@ -88,22 +97,33 @@ def _lift_the_rate(cluster: KwokCluster) -> None:
     cluster.kubectl("patch", "configmap", "k8s-mcp-server", "--namespace=k8s-mcp-system", *patch)
 
 
-def _resident_bytes(pid: int) -> int:
-    pages = int((Path("/proc") / str(pid) / "statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def _show(rows: list[dict[str, Any]]) -> None:
     table = Table("what", "p50", "p99", "ratio", "added", "beside")
     for row in rows:
         if "bytes" in row:
-            table.add_row(row["name"], f"{row['bytes'] / 2**20:.0f} MiB", "", "", "", "")
+            table.add_row(row["name"], _mebibytes(row["bytes"]), "", "", "", _goal(row))
         else:
             times = (_time(row["p50_ms"]), _time(row["p99_ms"]))
-            table.add_row(row["name"], *times, f"{row['ratio']:.2f}", _added(row), row["beside"])
+            ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
+            table.add_row(row["name"], *times, ratio, _added(row), row.get("beside", _goal(row)))
     # Where nobody watches there is no width to fit into.
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(table)
+
+
+def _goal(row: dict[str, Any]) -> str:
+    """The goal of a figure that has one, and whether it is met."""
+    if "goal_bytes" in row:
+        limit, met = _mebibytes(row["goal_bytes"]), row["bytes"] <= row["goal_bytes"]
+    elif "goal_ms" in row:
+        limit, met = _time(row["goal_ms"]), row["p50_ms"] <= row["goal_ms"]
+    else:
+        return ""
+    return f"goal {limit}: {'met' if met else 'MISSED'}"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
 
 
 def _added(row: dict[str, Any]) -> str:

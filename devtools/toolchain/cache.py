@@ -1,7 +1,7 @@
 """The per-user cache of finished binaries.
 
 A build is written to a temporary folder and renamed into place, so a name that exists is a finished build. Entries
-are never changed: whatever could change the bytes (module files, Go version, flags, platform) is in the key.
+are never changed: whatever could change the bytes (module files, sources, Go version, flags, platform) is in the key.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class BuildCache:
         for part in (
             (tool.folder / "go.mod").read_bytes(),
             (tool.folder / "go.sum").read_bytes(),
+            *(source.read_bytes() for source in sorted(tool.folder.glob("*.go"))),
             tool.package.encode(),
             "\0".join((go.version, go.os, go.arch, *flags)).encode(),
         ):

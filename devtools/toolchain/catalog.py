@@ -81,7 +81,13 @@ class GoTool:
 
 def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
     """Return every known tool by name, in the order that builds them best (the shared packages first)."""
-    tools = [*_cluster(tools_dir), *_clis(tools_dir), *_oldest(tools_dir), *_checkers(tools_dir)]
+    tools = [
+        *_cluster(tools_dir),
+        *_clis(tools_dir),
+        *_node(tools_dir),
+        *_oldest(tools_dir),
+        *_checkers(tools_dir),
+    ]
     return {tool.name: tool for tool in tools}
 
 
@@ -159,6 +165,46 @@ def _clis(tools_dir: Path) -> list[GoTool]:
             source="github.com/argoproj/argo-cd/v3",
             stamps=("github.com/argoproj/argo-cd/v3/common.version={version}",),
             version_args=("version", "--client", "--short"),
+            only_e2e=True,
+        ),
+    ]
+
+
+def _node(tools_dir: Path) -> list[GoTool]:
+    """What a real node runs, beside Debian's runc and CNI plugins."""
+    containerd = "github.com/containerd/containerd/v2"
+    coredns = "github.com/coredns/coredns"
+    return [
+        *(
+            GoTool(
+                name=name,
+                folder=tools_dir / "node",
+                package=f"k8s.io/kubernetes/cmd/{name}",
+                source="k8s.io/kubernetes",
+                stamps=_KUBERNETES_STAMPS,
+                only_e2e=True,
+            )
+            for name in ("kubelet", "kube-proxy")
+        ),
+        *(
+            GoTool(
+                name=name,
+                folder=tools_dir / "containerd",
+                package=f"{containerd}/cmd/{name}",
+                source=containerd,
+                stamps=(f"{containerd}/version.Version=v{{version}}",),
+                tags=("no_btrfs", "no_devmapper", "no_zfs", "no_tracing"),  # what this node has no use for
+                version_args=("-v",) if name == "containerd-shim-runc-v2" else ("--version",),
+                only_e2e=True,
+            )
+            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+        ),
+        GoTool(
+            name="coredns",
+            folder=tools_dir / "coredns",
+            package="k8s-mcp.io/tools/coredns",  # a main.go of our own that names the few plugins needed
+            source=coredns,
+            version_args=("-version",),
             only_e2e=True,
         ),
     ]

@@ -43,10 +43,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Calls the service's tools as one client."""
+    """Calls the service's tools as one client.
+
+    Args:
+        url: of the MCP endpoint.
+        token: of our audience.
+        host: the Host header, where the URL has an address and not a name that the service knows as its own.
+    """
 
     url: str
     token: str
+    host: str = ""
 
     def kubectl(self, command: str, **arguments: Any) -> Answer:
         """Call ``execute_kubectl``."""
@@ -61,7 +68,7 @@ class Agent:
         return asyncio.run(self._call(tool, arguments))
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> Answer:
-        headers = {"Authorization": f"Bearer {self.token}"}
+        headers = {"Authorization": f"Bearer {self.token}", **({"Host": self.host} if self.host else {})}
         async with (
             asyncio.timeout(_CALL_SECONDS),
             httpx2.AsyncClient(headers=headers, timeout=_CALL_SECONDS) as http,

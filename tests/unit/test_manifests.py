@@ -159,3 +159,13 @@ def test_the_scraper_selects_the_deployment_s_pods_and_their_health_port(deploym
     assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     (endpoint,) = spec["podMetricsEndpoints"]
     assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+
+
+def test_no_role_of_ours_is_aggregated_to_the_usual_roles() -> None:
+    """Else every namespace's admin could write policies, which hand out the Pod's rights."""
+    files = [*ROOT.glob("manifests/**/*.yaml"), *ROOT.glob("crds/*.yaml")]
+    documents = [item for file in files for item in yaml.safe_load_all(file.read_text("utf-8")) if item]
+    roles = [item for item in documents if item.get("kind") == "ClusterRole"]
+    assert roles
+    labels = [label for role in roles for label in role["metadata"].get("labels", {})]
+    assert [label for label in labels if label.startswith("rbac.authorization.k8s.io/aggregate-to-")] == []

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 EventSink = Callable[[Resource, str | None, Mapping[str, Any]], None]
 
+# Stated, or kopf makes one of the user's name, and a container's user has none. Its type is private to kopf.
+_IDENTITY: Final[Any] = "k8s-mcp-server"
 _CONNECT_TIMEOUT: Final = 5
 _REQUEST_TIMEOUT: Final = 30
 _WATCH_SECONDS: Final = 300
@@ -98,6 +100,7 @@ class KopfRun:
                 settings=operator_settings(),
                 clusterwide=True,
                 standalone=True,
+                identity=_IDENTITY,
                 stop_flag=stop,
             )
 
