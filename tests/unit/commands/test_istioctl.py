@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
+from devtools.istio.table import is_complete
 from k8s_mcp_server.commands.istioctl.catalog import ALIASES, SUBCOMMANDS, Group, Offered, Refused
 from k8s_mcp_server.commands.istioctl.check import check_istioctl, planned
 from k8s_mcp_server.commands.istioctl.parts import Surroundings
@@ -180,6 +182,12 @@ def test_what_is_suggested_instead_of_a_refused_subcommand_is_offered(path: tupl
             named = text.replace("POD.NAMESPACE", "cart.shop").replace("NAMESPACE", "shop")
             operand = " cart.shop" if text.endswith(" pod") else ""
             check_istioctl(shlex.split(named + operand)[1:])
+
+
+def test_every_subcommand_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "istioctl.md").read_text(encoding="utf-8")
+    assert is_complete(text)
+    assert not is_complete(text.replace("| `istioctl remote-clusters", "| `istioctl x"))
 
 
 def test_every_alias_is_of_a_subcommand_and_of_one_alone() -> None:
