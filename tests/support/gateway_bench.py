@@ -61,6 +61,7 @@ class FakeAuthorizer(Authorizer):
         self.rule: Callable[[RequestInfo], Decision] = lambda _: allow()
         self.withholding: Callable[[RequestInfo], Decision | None] = lambda _: None
         self.asked: list[tuple[RequestInfo, ...]] = []
+        self.lost: Decision | None = None
         self.catalog = Catalog()
         self.snapshot = Snapshot.empty()
 
@@ -92,6 +93,9 @@ class FakeAuthorizer(Authorizer):
     def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
         decisions = [self.rule(item) for item in requests]
         return next((decision for decision in decisions if not decision.allowed), decisions[0])
+
+    def lost_standing(self, *, client: Client, tool: Tool) -> Decision | None:
+        return self.lost
 
 
 class RecordingAudit(AuditLog):

@@ -147,6 +147,7 @@ class FakeExecutor:
     stdin: list[bytes] = field(default_factory=list)
     files: list[Mapping[str, bytes]] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
+    ended: list[asyncio.Event] = field(default_factory=list)
     running: int = 0
     cancelled: int = 0
 
@@ -158,8 +159,10 @@ class FakeExecutor:
         stdin: bytes,
         files: Mapping[str, bytes],
         limits: Limits,
+        ended: asyncio.Event,
     ) -> Result:
         self.pipelines.append(pipeline)
+        self.ended.append(ended)
         self.limits.append(limits)
         self.access.append(access)
         self.stdin.append(stdin)

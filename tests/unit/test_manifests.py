@@ -82,6 +82,25 @@ def test_the_pod_meets_the_restricted_pod_security_standard(deployment: dict[str
         assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_only_one_policy_for_egress_stands_by_itself() -> None:
+    """The first that selects a Pod closes all else: in a component of its own it would cut the API server off."""
+    components = (ROOT / "manifests" / "components").rglob("*.yaml")
+    bodies = [body for path in components for body in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+    closing = [body for body in bodies if "Egress" in body.get("spec", {}).get("policyTypes", ())]
+    assert [body["metadata"]["name"] for body in closing] == ["k8s-mcp-server-egress"]
+    ports = {port["port"] for rule in closing[0]["spec"]["egress"] for port in rule["ports"]}
+    assert {443, 6443, 53} <= ports
+
+
+def test_helm_s_rights_are_bound_to_nobody_until_the_administrator_says_where() -> None:
+    component = ROOT / "manifests" / "components" / "helm-rbac" / "rbac.yaml"
+    (role,) = yaml.safe_load_all(component.read_text(encoding="utf-8"))
+    assert role["kind"] == "ClusterRole"
+    verbs = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
+    assert set(verbs) == {"secrets", "serviceaccounts"}
+    assert "patch" not in verbs["secrets"]
+
+
 def test_every_file_of_the_base_is_in_its_kustomization() -> None:
     (kustomization,) = _load("kustomization.yaml")
     files = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}

@@ -68,6 +68,7 @@ class Executor:
         stdin: bytes = b"",
         files: Mapping[str, bytes] | None = None,
         on_progress: ProgressCallback | None = None,
+        ended: asyncio.Event | None = None,
     ) -> Result:
         """Run a pipeline to its end, or to the end that its limits set.
 
@@ -81,6 +82,7 @@ class Executor:
             stdin: input of the first stage.
             files: put into the folder that its CLIs work in, by relative name.
             on_progress: called now and then while it runs; what it raises ends the command.
+            ended: once it is set, the command has a second left; what it has put out is kept.
 
         Raises:
             CommandRefused: a program is not there, or there are two inputs.
@@ -102,7 +104,7 @@ class Executor:
         )
         try:
             await _start(running)
-            await running.wait(on_progress, progress_seconds=self._progress_seconds)
+            await running.wait(on_progress, progress_seconds=self._progress_seconds, ended=ended)
         finally:
             kept, left_out = await uninterrupted(_clean_up(running, workdir, max_bytes=limits.output_bytes))
             self._look_for_strays_soon()

@@ -16,6 +16,7 @@ class KilledFor(StrEnum):
     DISK = "disk"
     CPU = "cpu"
     MEMORY = "memory"
+    POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

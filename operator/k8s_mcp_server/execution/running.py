@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 STDERR_BYTES: Final = 64 * 1024
 _WATCH_SECONDS: Final = 0.25
 _READER_GONE_SECONDS: Final = 1.0
+_LAST_WORDS_SECONDS: Final = 1.0
 _END_SECONDS: Final = 10.0
 _DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes; one that left its group may keep them open
 _GO_OUT_OF_MEMORY: Final = (
@@ -128,8 +129,10 @@ class RunningPipeline:
                 on_full=lambda: self._kill(KilledFor.OUTPUT),
             )
 
-    async def wait(self, on_progress: ProgressCallback | None, *, progress_seconds: float) -> None:
-        """Until all processes have ended and their output is read, or the time limit has ended them.
+    async def wait(
+        self, on_progress: ProgressCallback | None, *, progress_seconds: float, ended: asyncio.Event | None = None
+    ) -> None:
+        """Until all processes have ended and their output is read, or the time limit or ``ended`` has ended them.
 
         Raises:
             BaseException: whatever ``on_progress`` raises; the command is then not worth finishing.
@@ -137,6 +140,8 @@ class RunningPipeline:
         left = self._around.limits.timeout_seconds - (time.monotonic() - self._started)
         finished = asyncio.ensure_future(self._finished())
         helpers = [asyncio.ensure_future(self._watch())]
+        if ended is not None:
+            helpers.append(asyncio.ensure_future(self._end_when(ended)))
         if on_progress is not None:
             helpers.append(asyncio.ensure_future(self._report(on_progress, every=progress_seconds)))
         try:
@@ -278,6 +283,13 @@ class RunningPipeline:
             return KilledFor.MEMORY
         removed = usage.removed_file_bytes(pid for pids in members for pid in pids)
         return KilledFor.DISK if self._around.workdir.over_quota(removed_bytes=removed) else KilledFor.NONE
+
+    async def _end_when(self, ended: asyncio.Event) -> None:
+        """Leave a command that lost its requests a moment to say so itself."""
+        await ended.wait()
+        await asyncio.sleep(_LAST_WORDS_SECONDS)
+        self._kill(KilledFor.POLICY)
+        await asyncio.wait({asyncio.ensure_future(self._finished())}, timeout=_DRAIN_SECONDS)
 
     async def _report(self, on_progress: ProgressCallback, *, every: float) -> None:
         while True:

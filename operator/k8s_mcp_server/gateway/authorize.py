@@ -10,6 +10,7 @@ from k8s_mcp_server.errors import K8sMcpError
 from k8s_mcp_server.policy.decide import DecisionContext, decide, depends_on_rbac, why_withheld
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.rights import Rights
+from k8s_mcp_server.policy.standing import lost_standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -155,6 +156,13 @@ class Authorizer:
             return _decided(
                 requests, context, {request: answer for request, answer in known.items() if answer is not None}
             )
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
+
+    def lost_standing(self, *, client: Client, tool: Tool) -> Decision | None:
+        """Why everything that the client could ask by the CLI would be denied; None when some of it may be allowed."""
+        try:
+            return lost_standing(self.context(client=client, tool=tool))
         except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
             return _faulty()
 

@@ -126,10 +126,16 @@ class Gateway:
         self._sessions.remove(session)
 
     def revalidate(self) -> None:
-        """Decide every request again that is being served; call it when the policies may have changed."""
+        """Decide every request again that is being served; call it when the policies may have changed.
+
+        A command whose request is taken back is ended, and so is one whose client has nothing left, whatever it does.
+        """
         for session in self._sessions:
             for exchange in tuple(session.in_flight):
                 exchange.revalidate()
+            lost = self._services.authorizer.lost_standing(client=session.client, tool=session.tool)
+            if lost is not None:
+                session.end(lost)
 
     # The handler of the connections (front.py)
 

@@ -91,6 +91,7 @@ class ServedRequest:
         if _kind(decision) != _kind(self._decision):
             self._deny(_ended(decision) if decision.allowed else decision)
             session.requests_revoked += 1
+            session.end(self._decision)
             self._connection.abort()
         elif self._cut is not None and decision.cut is not None:
             self._cut.newest = decision.cut

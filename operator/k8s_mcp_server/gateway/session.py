@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ class CommandSession:
         requests_filtered: lists and watches that were cut to the policy.
         requests_denied: requests that were not forwarded, or were ended by a change of the policies.
         requests_revoked: how many of these were ended so.
+        ended_by: what ends the command as a whole: the first request that was taken back, or the loss of everything.
+        ended: set with it.
         requests_audited: requests that mode Audit let pass.
         dry_runs: writes that were forwarded as dry runs.
         writes: writes that were forwarded to be made.
@@ -64,6 +67,8 @@ class CommandSession:
     requests_filtered: int = 0
     requests_denied: int = 0
     requests_revoked: int = 0
+    ended_by: Decision | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     requests_audited: int = 0
     dry_runs: int = 0
     writes: int = 0
@@ -79,6 +84,11 @@ class CommandSession:
     def filtered(self) -> bool:
         """Whether any answer that the command saw was cut to its policy."""
         return self.requests_filtered > 0
+
+    def end(self, decision: Decision) -> None:
+        """A denial takes back what the command does: it is to end."""
+        self.ended_by = self.ended_by or decision
+        self.ended.set()
 
     def count(self, decision: Decision) -> None:
         """Add one decided request to the account."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from k8s_mcp_server.policy.access import Access, default_namespace, effective_access, only_dry_runs
-from k8s_mcp_server.policy.decide import DecisionContext, decide
+from k8s_mcp_server.policy.decide import DecisionContext
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.limits import Limits, effective_limits
-from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.standing import lost_standing
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
@@ -27,18 +27,6 @@ if TYPE_CHECKING:
 
 # More could not be sent: see `outcome`.
 OUTPUT_CEILING: Final = 300_000
-_VERSION: Final = RequestInfo(is_resource_request=False, path="/version", verb="get")
-_STANDING: Final = frozenset(
-    {
-        Reason.SNAPSHOT_STALE,
-        Reason.NO_POLICY,
-        Reason.BLOCKED,
-        Reason.POLICY_INVALID,
-        Reason.POLICY_SUSPENDED,
-        Reason.POLICY_EXPIRED,
-        Reason.TOOL_NOT_ALLOWED,
-    }
-)
 _CHECK_ACCESS: Final = "call check_access: it says who you are, what you may do and whom to ask"
 _WAIT: Final = "try again in some seconds"
 
@@ -160,8 +148,8 @@ class Grants:
         return frozenset(tool for tool in Tool if self._denial(client, tool=tool) is None)
 
     def _denial(self, client: Client, *, tool: Tool) -> Denial | None:
-        decision = decide(_VERSION, self.context(client, tool=tool))
-        if decision.allowed or decision.reason not in _STANDING:
+        decision = lost_standing(self.context(client, tool=tool))
+        if decision is None:
             return None
         hint = _WAIT if decision.reason is Reason.SNAPSHOT_STALE else _CHECK_ACCESS
         return Denial(reason=decision.reason.value, message=decision.message, hint=hint)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from k8s_mcp_server.execution.result import Result
-    from k8s_mcp_server.policy.decision import Reason
+    from k8s_mcp_server.policy.decision import Decision, Reason
     from k8s_mcp_server.policy.limits import Limits
 
 # Twice in the answer (see `result`), and both together below the 1 MiB that clients take as one server-sent event.
@@ -41,6 +41,10 @@ class Requests(Protocol):
     @property
     def requests_revoked(self) -> int:
         """How many were ended because the policy changed while they ran."""
+
+    @property
+    def ended_by(self) -> Decision | None:
+        """The denial that ended the command as a whole."""
 
     @property
     def filtered(self) -> bool:
@@ -148,6 +152,9 @@ def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, s
         )
     if result.killed_for in _KILLED:
         return Status.FAILED, *_KILLED[result.killed_for]
+    if requests.ended_by is not None and result.killed_for is KilledFor.POLICY and not requests.requests_revoked:
+        message = f"ended while it ran; what it changes may be incomplete. {requests.ended_by.message}"
+        return Status.DENIED, requests.ended_by.reason.value, message
     return _verdict_on_ended(result, requests=requests)
 
 

@@ -71,8 +71,9 @@ class Executor(Protocol):
         stdin: bytes,
         files: Mapping[str, bytes],
         limits: Limits,
+        ended: asyncio.Event,
     ) -> Result:
-        """Run the pipeline to its end or to a limit; cancelled, it leaves nothing behind."""
+        """Run the pipeline to its end, to a limit, or until ``ended``; cancelled, it leaves nothing behind."""
 
 
 class Preparation(Protocol):
@@ -281,7 +282,7 @@ class CommandRunner:
             left = max(1, round(command.limits.timeout_seconds - (self._clock() - began)))
             limits = replace(command.limits, timeout_seconds=left)
             command.result = await self._executor.run(
-                pipeline, access=access, stdin=inputs.stdin, files=inputs.files, limits=limits
+                pipeline, access=access, stdin=inputs.stdin, files=inputs.files, limits=limits, ended=session.ended
             )
         except OSError as error:
             raise Unavailable("its processes could not be started") from error

@@ -494,3 +494,29 @@ async def test_a_stage_starts_its_helper_and_no_other_program(executor: Executor
 async def test_a_helper_that_is_not_here_is_said(executor: Executor) -> None:
     with pytest.raises(CommandRefused, match="not installed"):
         await executor.run(pipeline(replace(python_stage("0"), helper="pr")), access=None, limits=LIMITS)
+
+
+async def test_a_command_that_is_to_end_is_ended_and_what_it_put_out_is_kept(executor: Executor) -> None:
+    ended = asyncio.Event()
+    stages = pipeline(("awk", 'BEGIN { print "kept"; fflush(); while (1) { } }'))
+    seen = asyncio.Event()
+
+    async def look(progress: Progress) -> None:
+        if progress.stdout_bytes:
+            seen.set()
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(
+            executor.run(stages, access=None, limits=LIMITS, on_progress=look, ended=ended),
+        )
+        await seen.wait()
+        ended.set()
+    result = running.result()
+    assert (result.killed_for, result.exit_code, result.stdout) == (KilledFor.POLICY, None, b"kept\n")
+
+
+async def test_a_command_that_ends_by_itself_just_then_keeps_its_exit_code(executor: Executor) -> None:
+    ended = asyncio.Event()
+    ended.set()
+    result = await executor.run(pipeline(("sort",)), access=None, limits=LIMITS, stdin=b"b\na\n", ended=ended)
+    assert (result.killed_for, result.exit_code, result.stdout) == (KilledFor.NONE, 0, b"a\nb\n")

@@ -14,6 +14,7 @@ from k8s_mcp_server.policy.tools import Tool
 from tests.support.fake_upstream import Received, Reply
 from tests.support.gateway_bench import AGENT, OURSELVES, Bench, Namespaces, allow, cut_to, deny
 from tests.support.raw_http import request
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -663,6 +664,39 @@ async def test_a_policy_that_goes_ends_logs_that_are_followed(bench: Bench) -> N
     bench.gateway.revalidate()
     assert await client.is_closed()
     assert (bench.session.requests_denied, bench.session.denial_reasons) == (1, {Reason.NOT_ALLOWED})
+
+
+async def test_a_policy_that_goes_ends_an_upload(bench: Bench) -> None:
+    client = await bench.connect()
+    await client.send(request("POST", PODS, token=bench.session.token, headers=("Content-Length: 1000",)) + b"x" * 10)
+    await eventually(lambda: bench.session.requests_allowed == 1)
+    bench.authorizer.rule = lambda _: deny("The policy is gone.")
+    bench.gateway.revalidate()
+    assert await client.is_closed()
+    assert bench.session.denials == ["The policy is gone."]
+    assert bench.upstream.requests == []
+
+
+async def test_a_command_whose_request_is_taken_back_is_to_end(bench: Bench) -> None:
+    bench.upstream.respond = lambda _: Reply(parts=aiter(Events()))
+    client = await bench.connect()
+    await client.send(request("GET", "/api/v1/pods?watch=1", token=bench.session.token))
+    await client.head()
+    bench.gateway.revalidate()
+    assert not bench.session.ended.is_set()
+    bench.authorizer.rule = lambda _: deny("The policy is gone.")
+    bench.gateway.revalidate()
+    assert bench.session.ended.is_set()
+    assert bench.session.ended_by is not None
+    assert bench.session.ended_by.message == "The policy is gone."
+
+
+async def test_a_command_whose_client_has_nothing_left_is_to_end_also_between_requests(bench: Bench) -> None:
+    assert (await bench.ask("GET", PODS)).status == 200
+    bench.authorizer.lost = deny("Blocked.")
+    bench.gateway.revalidate()
+    assert bench.session.ended.is_set()
+    assert (bench.session.ended_by, bench.session.requests_revoked) == (bench.authorizer.lost, 0)
 
 
 async def test_the_words_of_an_exec_are_not_recorded(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -369,6 +370,38 @@ async def test_exit_code_0_is_no_success_when_policy_ended_a_request_and_is_one_
     assert fields(result)["denials"] == ["No watch pods."]
     assert fields(result)["stdout"] == "done\n"
     assert service.audit()[0]["outcome"] == status
+
+
+async def test_a_command_that_was_ended_between_its_requests_says_why_and_keeps_its_output(service: Service) -> None:
+    async def work(_: Pipeline, session: CommandSession) -> Result:
+        session.end(Decision(verdict=Verdict.DENY, reason=Reason.BLOCKED, message="Policy p blocks you."))
+        return replace(DONE, exit_code=None, killed_for=KilledFor.POLICY)
+
+    service.executor.work = work
+
+    result = await run(service, {"command": "get pods -o name | sort"})
+
+    assert (fields(result)["status"], fields(result)["reason"]) == ("denied", "Blocked")
+    assert fields(result)["message"] == "ended while it ran; what it changes may be incomplete. Policy p blocks you."
+    assert fields(result)["stdout"] == "done\n"
+    assert service.audit()[0]["reason"] == "Blocked"
+
+
+async def test_the_executor_is_told_when_the_command_is_to_end(service: Service) -> None:
+    entered = asyncio.Event()
+
+    async def work(_: Pipeline, __: CommandSession) -> Result:
+        entered.set()
+        await service.executor.ended[-1].wait()
+        return replace(DONE, exit_code=None, killed_for=KilledFor.POLICY)
+
+    service.executor.work = work
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(run(service, {"command": "get pods"}))
+        await entered.wait()
+        service.gateway.open_sessions[0].end(Decision(verdict=Verdict.DENY, reason=Reason.NO_POLICY, message="None."))
+
+    assert fields(running.result())["reason"] == "NoPolicy"
 
 
 async def test_each_cli_of_a_pipeline_takes_a_place_of_the_client(service: Service) -> None:
