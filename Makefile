@@ -113,11 +113,6 @@ e2e: $(READY) ## A real node with the image, real control planes of the CLIs (ab
 	@$(BIN)/python -m devtools.toolchain ensure --e2e
 	@$(BIN)/pytest tests/e2e -m e2e
 
-.PHONY: soak
-soak: $(READY) ## What takes many minutes on a real node, such as the kubelet's renewal of tokens
-	@$(BIN)/python -m devtools.node check
-	@$(BIN)/pytest tests/e2e -m soak
-
 .PHONY: image
 image: $(READY) ## The image, without a container engine: dist/image.tar and the sizes of its parts (as root)
 	@$(BIN)/python -m devtools.node check

@@ -254,6 +254,7 @@ class Application:
 
     async def _drain(self, received: signal.Signals) -> None:
         self._is_draining = True
+        self.mcp.send_away()
         logger.info("stopping on %s, %d commands running", received.name, self._admission.running)
         interrupted = received is signal.SIGINT
         if not interrupted:

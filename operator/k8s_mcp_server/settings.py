@@ -192,8 +192,8 @@ class Settings(BaseSettings):
 
     timeout: Annotated[int, Field(ge=1, le=86400)] = 60
     """seconds a command may run when no policy says otherwise"""
-    max_timeout: Annotated[int, Field(ge=1, le=86400)] = 600
-    """seconds that no policy can exceed"""
+    max_timeout: Annotated[int, Field(ge=1, le=86400)] = 300
+    """seconds that no policy can exceed; the Pod's terminationGracePeriodSeconds must be longer"""
     max_output: Annotated[Bytes, Field(ge=1024, le=300_000)] = 100_000
     """bytes of output per command when no policy says otherwise"""
     memory: Annotated[Bytes, Field(ge=64 * _MIB)] = 512 * _MIB

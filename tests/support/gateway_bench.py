@@ -59,6 +59,7 @@ class FakeAuthorizer(Authorizer):
     def __init__(self) -> None:
         self.environment = Environment()
         self.rule: Callable[[RequestInfo], Decision] = lambda _: allow()
+        self.denies: Callable[[RequestInfo], Decision] = lambda _: allow()
         self.withholding: Callable[[RequestInfo], Decision | None] = lambda _: None
         self.asked: list[tuple[RequestInfo, ...]] = []
         self.lost: Decision | None = None
@@ -93,6 +94,9 @@ class FakeAuthorizer(Authorizer):
     def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
         decisions = [self.rule(item) for item in requests]
         return next((decision for decision in decisions if not decision.allowed), decisions[0])
+
+    def decide_denies(self, request: RequestInfo, *, client: Client, tool: Tool) -> Decision:
+        return self.denies(request)
 
     def lost_standing(self, *, client: Client, tool: Tool) -> Decision | None:
         return self.lost

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from k8s_mcp_server.gateway.exchange import Exchange
 from k8s_mcp_server.gateway.gateway import Gateway
+from k8s_mcp_server.gateway.outgoing import COMMANDS_GROUP
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.snapshot import Snapshot
 from tests.support.waiting import eventually
@@ -67,6 +68,12 @@ def site_objects(mark: str, *, own: str, namespaces: tuple[str, ...]) -> list[di
                     "apiGroups": [""],
                     "resources": ["serviceaccounts"],
                     "resourceNames": ["gateway"],
+                    "verbs": ["impersonate"],
+                },
+                {
+                    "apiGroups": [""],
+                    "resources": ["groups"],
+                    "resourceNames": ["system:serviceaccounts", f"system:serviceaccounts:{own}", COMMANDS_GROUP],
                     "verbs": ["impersonate"],
                 },
                 {

@@ -44,12 +44,11 @@ def test_the_pod_outlives_its_longest_command(deployment: dict[str, Any], settin
     assert grace >= settings.max_timeout + settings.drain + 10
 
 
-def test_the_runtime_folder_of_the_settings_is_a_writable_volume(
-    deployment: dict[str, Any], settings: Settings
-) -> None:
+def test_the_runtime_folder_is_a_writable_volume_whatever_the_settings_file_says(deployment: dict[str, Any]) -> None:
     pod = deployment["spec"]["template"]["spec"]
     mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
-    mount = mounts[str(settings.runtime_dir)]
+    stated = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    mount = mounts[stated["K8S_MCP_RUNTIME_DIR"]]
     assert not mount.get("readOnly")
     assert any(volume["name"] == mount["name"] and "emptyDir" in volume for volume in pod["volumes"])
 
@@ -80,6 +79,21 @@ def test_the_pod_meets_the_restricted_pod_security_standard(deployment: dict[str
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
         assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_settings_of_the_production_example_can_be_used_and_fit_its_ingress(tmp_path: Path) -> None:
+    folder = ROOT / "examples" / "production"
+    config_map = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
+    ingress = yaml.safe_load((folder / "ingress.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "config.yaml").write_text(config_map["data"]["config.yaml"], encoding="utf-8")
+    loaded = load_settings(tmp_path / "config.yaml")
+    (rule,) = ingress["spec"]["rules"]
+    assert loaded.allowed_hosts == (rule["host"],)
+    assert loaded.public_url == f"https://{rule['host']}{rule['http']['paths'][0]['path']}"
+    annotations = ingress["metadata"]["annotations"]
+    assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > loaded.max_timeout
+    assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == f"{loaded.max_request_body // 2**20}m"
+    assert rule["http"]["paths"][0]["backend"]["service"]["name"] == loaded.service_name
 
 
 def test_only_one_policy_for_egress_stands_by_itself() -> None:

@@ -93,7 +93,7 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pytest.param("sandbox: none\n", ["`sandbox`", "required"], id="the sandbox cannot be left out"),
         pytest.param("token_file: token\n", ["`token_file`", "absolute path"], id="a relative path is refused"),
         pytest.param(
-            "timeout: 700\n", ["`timeout` (700)", "`max_timeout` (600)"], id="the default is within the maximum"
+            "timeout: 700\n", ["`timeout` (700)", "`max_timeout` (300)"], id="the default is within the maximum"
         ),
         pytest.param("resync: 20\n", ["`resync` (20)", "half"], id="a resync is much younger than stale"),
         pytest.param("public_url: example.com\n", ["`public_url`", "pattern"], id="a URL has a scheme"),

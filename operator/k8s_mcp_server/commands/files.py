@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -42,7 +42,7 @@ def read_files(value: object) -> dict[str, bytes]:
     return files
 
 
-def find_file(name: str, files: Mapping[str, object]) -> bool:
+def find_file(name: str, files: Collection[str]) -> bool:
     """Whether a word of a command line names one of the files, or a folder that has some."""
     path = PurePosixPath(name.rstrip("/") or name)
     if not name or path.is_absolute() or ".." in path.parts:

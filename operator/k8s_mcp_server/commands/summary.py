@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
+from k8s_mcp_server.commands.helm.words import subcommand_of
 from k8s_mcp_server.commands.words import read_kubectl_words
+from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from k8s_mcp_server.execution.pipeline import Pipeline
 
 _FLAG_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
@@ -42,13 +46,13 @@ def summarize(pipeline: Pipeline) -> CommandSummary:
             names.update(str(flag) for flag in read_kubectl_words(stage.argv[1:]).flags)
     known = sorted({name if _FLAG_NAME.fullmatch(name.lstrip("-")) else _UNKNOWN for name in names})
     return CommandSummary(
-        subcommand=_subcommand(first.argv[1:]),
+        subcommand=_SUBCOMMANDS.get(first.program, _kubectl_subcommand)(first.argv[1:]),
         flags=tuple(known[:_MAX_FLAGS]),
         stages=tuple(stage.program for stage in pipeline.stages),
     )
 
 
-def _subcommand(words: tuple[str, ...]) -> str:
+def _kubectl_subcommand(words: tuple[str, ...]) -> str:
     read = read_kubectl_words(words)
     if not read.verb:
         return ""
@@ -57,3 +61,6 @@ def _subcommand(words: tuple[str, ...]) -> str:
     if read.operands and read.operands[0] in KUBECTL_VERBS[read.verb]:
         return f"{read.verb} {read.operands[0]}"
     return read.verb
+
+
+_SUBCOMMANDS: Final[Mapping[str, Callable[[tuple[str, ...]], str]]] = {Tool.HELM: subcommand_of}

@@ -12,6 +12,7 @@ from k8s_mcp_server.gateway.filters.lists import ListFilter
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from k8s_mcp_server.gateway.filters.lists import Edit
     from k8s_mcp_server.gateway.filters.watches import WatchFilter
     from k8s_mcp_server.gateway.response import ResponseWriter
     from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamConnection
@@ -41,9 +42,10 @@ async def relay_list(
     response: ResponseHead,
     writer: ResponseWriter,
     *,
-    cut: ListCut,
+    cut: ListCut | None,
+    edit: Edit | None = None,
 ) -> None:
-    """Pass on what is left of a list, at the client's pace and without ever holding all of it.
+    """Pass on what is left of a list, cut or edited, at the client's pace and without ever holding all of it.
 
     Raises:
         Unfilterable: the answer is no list that can be cut; what was passed on before may be seen.
@@ -54,7 +56,7 @@ async def relay_list(
     _check_is_plain_json(response)
     headers = response.headers.without("etag")
     held = b""
-    async for part in _cut_parts(upstream, ListFilter(cut)):
+    async for part in _cut_parts(upstream, ListFilter(cut, edit=edit)):
         held += part
         if len(held) >= _HELD:
             if not writer.started:

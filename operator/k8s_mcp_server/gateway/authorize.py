@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_mcp_server.errors import K8sMcpError
-from k8s_mcp_server.policy.decide import DecisionContext, decide, depends_on_rbac, why_withheld
+from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac, why_withheld
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.standing import lost_standing
@@ -156,6 +156,13 @@ class Authorizer:
             return _decided(
                 requests, context, {request: answer for request, answer in known.items() if answer is not None}
             )
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
+
+    def decide_denies(self, request: RequestInfo, *, client: Client, tool: Tool) -> Decision:
+        """What denies leave of the request, whoever gives it. Never raises."""
+        try:
+            return decide_denies(request, self.context(client=client, tool=tool))
         except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
             return _faulty()
 

@@ -34,6 +34,7 @@ from k8s_mcp_server.policy.sensitive import is_review_about_oneself
 
 if TYPE_CHECKING:
     from k8s_mcp_server.gateway.front import FrontConnection
+    from k8s_mcp_server.gateway.helm.releases import Releases
     from k8s_mcp_server.gateway.plan import Opening
     from k8s_mcp_server.gateway.portforward.inspector import ForwardInspector
     from k8s_mcp_server.gateway.session import CommandSession
@@ -47,6 +48,7 @@ class Services(Accounting):
 
     forwarder: Forwarder
     reviews: SelfReviews
+    releases: Releases
 
 
 class Exchange(ServedRequest):
@@ -74,11 +76,7 @@ class Exchange(ServedRequest):
         try:
             session = self._authenticate(self._head.bearer_token)
             target, info = self._understand()
-            info = await self._decide(session, info)
-            if is_review_about_oneself(info):
-                await self._answer_review(session, target, info)
-            else:
-                await self._forward(session, target, info)
+            await self._serve(session, target, info)
         except (LeftOut, ForbiddenUpstream):
             await self._answer_nothing()
         except Refused as refused:
@@ -91,6 +89,14 @@ class Exchange(ServedRequest):
             self._refuse(Refusal(code=error.status, message=error.message))
         finally:
             self._end(status=self._writer.status)
+
+    async def _serve(self, session: CommandSession, target: Target, info: RequestInfo) -> None:
+        """Answer a request that was understood."""
+        info = await self._decide(session, info)
+        if is_review_about_oneself(info):
+            await self._answer_review(session, target, info)
+        else:
+            await self._forward(session, target, info)
 
     def _understand(self) -> tuple[Target, RequestInfo]:
         try:
@@ -161,9 +167,7 @@ class Exchange(ServedRequest):
             head = without_extensions(head)
         if self._decision.dry_run:
             head, target = await self._dry_run_head(), dry_run_target(target)
-            session.dry_runs += 1
-        elif may_change(info if self._opening is None else self._required[0]) and not first(target.query, "dryRun"):
-            session.writes += 1
+        self._count_write(session, target, info)
         request = DecidedRequest(
             head=head,
             target=target,
@@ -175,6 +179,12 @@ class Exchange(ServedRequest):
             is_dispensable=session.plan.leaves_out(info),
         )
         await self._services.forwarder.forward(request, writer=self._writer, connection=self._connection)
+
+    def _count_write(self, session: CommandSession, target: Target, info: RequestInfo) -> None:
+        if self._decision.dry_run:
+            session.dry_runs += 1
+        elif may_change(info if self._opening is None else self._required[0]) and not first(target.query, "dryRun"):
+            session.writes += 1
 
     async def _answer_review(self, session: CommandSession, target: Target, info: RequestInfo) -> None:
         review = Review(

@@ -23,6 +23,7 @@ from k8s_mcp_server.gateway.upstream import ResponseHead, UpstreamBroken, Upstre
 
 if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
+    from k8s_mcp_server.gateway.filters.lists import Edit
     from k8s_mcp_server.gateway.front import FrontConnection
     from k8s_mcp_server.gateway.head import RequestHead
     from k8s_mcp_server.gateway.pool import UpstreamPool
@@ -51,6 +52,7 @@ class DecidedRequest:
         body: the client's body; None without one.
         attribution: who asks.
         cut: which objects of the answer may be seen; None for all.
+        edit: of a list, what is to be seen of each item.
         inspector: reads what the client says over an upgraded connection.
         is_dispensable: a refusal by the API server is told to the caller and not to the client.
     """
@@ -61,8 +63,14 @@ class DecidedRequest:
     body: ByteStream | None
     attribution: Attribution
     cut: ListCut | None
+    edit: Edit | None = None
     inspector: ForwardInspector | None = None
     is_dispensable: bool = False
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the answer is read on its way, so that it must be one that can be read."""
+        return self.cut is not None or self.edit is not None
 
 
 class ForbiddenUpstream(Exception):
@@ -102,7 +110,7 @@ class Forwarder:
             ForwardRefused: the client said something over an upgraded connection that the inspector refuses.
             ConnectionResetError: the client is gone.
         """
-        if request.cut is not None and first(request.target.query, "continue"):
+        if request.is_filtered and first(request.target.query, "continue"):
             writer.refuse(_EXPIRED, audit_id=request.attribution.audit_id)
             return
         try:
@@ -115,8 +123,13 @@ class Forwarder:
                     failure(error, is_read=request.head.method == "GET"), audit_id=request.attribution.audit_id
                 )
 
-    async def ask(self, head: RequestHead, *, target: Target, body: bytes, attribution: Attribution) -> WholeAnswer:
-        """Send a JSON body of our own in the place of the client's, and read the answer. The request changes nothing.
+    async def ask(
+        self, head: RequestHead, *, target: Target, body: bytes, attribution: Attribution, changes: bool = False
+    ) -> WholeAnswer:
+        """Send a JSON body of our own in the place of the client's, and read the answer.
+
+        Args:
+            changes: it may change something, so it is never sent twice.
 
         Raises:
             Exception: one of ``FAILURES``.
@@ -131,7 +144,12 @@ class Forwarder:
             api_server=self._api_server,
         )
         outgoing = Outgoing(
-            head=lambda: encode() + body, body=None, chunked=False, replayable=True, may_take_long=False, own_401=True
+            head=lambda: encode() + body,
+            body=None,
+            chunked=False,
+            replayable=not changes,
+            may_take_long=False,
+            own_401=True,
         )
         upstream, response = await self._send(outgoing, method=head.method)
         try:
@@ -144,7 +162,7 @@ class Forwarder:
 
     async def _forward(self, request: DecidedRequest, *, writer: ResponseWriter, connection: FrontConnection) -> None:
         target, overrides = request.target, dict[str, str]()
-        if request.cut is not None:
+        if request.is_filtered:
             overrides = json_only(request.head.headers)
             target = filterable(target)
         content_length = (
@@ -204,12 +222,12 @@ class Forwarder:
                 raise UpstreamBroken("the API server switched protocols unasked")
             writer.start_upgrade(response.headers)
             await splice(connection, upstream, inspector=request.inspector)
-        elif request.cut is None:
+        elif not request.is_filtered:
             await relay(upstream, response, writer)
-        elif request.info.verb == "watch":
+        elif request.info.verb == "watch" and request.cut is not None:
             await relay_watch(upstream, response, writer, events=WatchFilter(request.cut))
         else:
-            await relay_list(upstream, response, writer, cut=request.cut)
+            await relay_list(upstream, response, writer, cut=request.cut, edit=request.edit)
 
 
 async def _read_whole(upstream: UpstreamConnection) -> bytes:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import time
 import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.exchange import Exchange, Services
-from k8s_mcp_server.gateway.forwarding import Forwarder
+from k8s_mcp_server.gateway.forwarding import FAILURES, Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
+from k8s_mcp_server.gateway.helm.exchange import HelmExchange
+from k8s_mcp_server.gateway.helm.releases import Releases
+from k8s_mcp_server.gateway.outgoing import Attribution
 from k8s_mcp_server.gateway.pool import UpstreamLimits, UpstreamPool
 from k8s_mcp_server.gateway.response import ResponseWriter
 from k8s_mcp_server.gateway.reviews.answer import SelfReviews
@@ -19,18 +24,22 @@ from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.gateway.status import Refusal
 from k8s_mcp_server.gateway.tls import LOOPBACK, server_context
 from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 
 if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
+    from k8s_mcp_server.gateway.helm.unfinished import Begun
     from k8s_mcp_server.gateway.stream import ByteStream
-    from k8s_mcp_server.policy.tools import Tool
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 MOST_CONNECTIONS: Final = 1024
 MOST_UNAUTHENTICATED: Final = 128
+_EXCHANGES: Final = {Tool.HELM: HelmExchange}  # of CLIs whose requests mean more than they say
+_END_SECONDS: Final = 5.0
+_log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -65,6 +74,7 @@ class Gateway:
             authorizer=authorizer,
             forwarder=forwarder,
             reviews=SelfReviews(authorizer=authorizer, forwarder=forwarder),
+            releases=Releases(forwarder),
             metrics=metrics,
             audit=audit,
             service_account=service_account,
@@ -122,8 +132,41 @@ class Gateway:
         return session
 
     async def close_session(self, session: CommandSession) -> None:
-        """Make the command's token invalid and break its connections, whatever they are doing."""
+        """Make the command's token invalid and break its connections, whatever they are doing.
+
+        Operations on releases that helm has begun and not ended are then marked as failed.
+        """
         self._sessions.remove(session)
+        for begun in await session.unfinished.left():
+            await self._end_operation(begun, session)
+
+    async def _end_operation(self, begun: Begun, session: CommandSession) -> None:
+        services, started, status = self._services, time.monotonic(), 0
+        attribution = Attribution(
+            service_account=services.service_account,
+            client=session.client.username,
+            command_id=session.command_id,
+            audit_id=str(uuid.uuid4()),
+        )
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                status = await services.releases.end(begun, attribution=attribution)
+        except (*FAILURES, TimeoutError) as error:
+            _log.warning("command %s left a release pending, and it could not be ended: %s", session.command_id, error)
+        services.audit.request(
+            RequestRecord(
+                command_id=session.command_id,
+                audit_id=attribution.audit_id,
+                client=session.client,
+                tool=session.tool.value,
+                method="PUT",
+                request=begun.info,
+                target=begun.info.path,
+                decision=begun.decision,
+                status=status,
+                duration_seconds=time.monotonic() - started,
+            )
+        )
 
     def revalidate(self) -> None:
         """Decide every request again that is being served; call it when the policies may have changed.
@@ -141,7 +184,9 @@ class Gateway:
 
     async def handle(self, head: RequestHead, body: ByteStream, connection: FrontConnection) -> None:
         """Serve one request."""
-        await Exchange(self._services, connection=connection, head=head, body=body).serve()
+        session = self._sessions.find(head.bearer_token)
+        kind = _EXCHANGES.get(session.tool, Exchange) if session is not None else Exchange
+        await kind(self._services, connection=connection, head=head, body=body).serve()
 
     async def refuse(self, error: HeadRefused, connection: FrontConnection) -> None:
         """Answer what is no request with a 4xx, and record it."""

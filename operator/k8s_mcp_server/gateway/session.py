@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from k8s_mcp_server.gateway.helm.unfinished import Unfinished
 from k8s_mcp_server.gateway.plan import CommandPlan
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 
@@ -57,6 +58,7 @@ class CommandSession:
         left_out: resources whose lists and watches were answered with nothing, as ``secrets`` or ``gateways.GROUP``.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
+        unfinished: operations on releases that helm has begun and not ended.
     """
 
     command_id: str
@@ -79,6 +81,7 @@ class CommandSession:
     left_out: dict[str, None] = field(default_factory=dict)
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
+    unfinished: Unfinished = field(default_factory=Unfinished, repr=False)
 
     @property
     def filtered(self) -> bool:

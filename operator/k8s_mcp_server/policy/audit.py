@@ -18,6 +18,7 @@ from k8s_mcp_server.policy.refuse import refuse
 from k8s_mcp_server.policy.rules import Rule
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceNames, Reach, reach
 from k8s_mcp_server.policy.sensitive import READING_VERBS
+from k8s_mcp_server.policy.virtual import HELM_GROUP
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.scopes import RuleScope
@@ -30,7 +31,15 @@ def _reads_everything(scope: RuleScope) -> Rule:
     return Rule(name="audit", scope=scope, groups=everything, resources=everything, verbs=READING_VERBS)
 
 
-_FLOOR: Final = (_reads_everything(_EVERY_NAMESPACE), _reads_everything(ClusterScope()))
+# Wildcards do not reach virtual resources. Of Helm's releases only the metadata is not sensitive.
+_READS_RELEASES: Final = Rule(
+    name="audit",
+    scope=_EVERY_NAMESPACE,
+    groups=frozenset({HELM_GROUP}),
+    resources=frozenset({"releases"}),
+    verbs=READING_VERBS,
+)
+_FLOOR: Final = (_reads_everything(_EVERY_NAMESPACE), _reads_everything(ClusterScope()), _READS_RELEASES)
 
 
 def pass_under_audit(case: Case) -> Decision | None:

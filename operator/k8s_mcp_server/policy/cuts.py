@@ -92,6 +92,30 @@ class ObjectCut:
         return isinstance(deny.scope, ClusterScope) and not namespace
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenyCut:
+    """What denies leave of a list of a namespaced resource, whoever gives it.
+
+    Args:
+        denies: those that take some of it.
+        known: the snapshot's namespaces.
+    """
+
+    denies: tuple[Rule, ...]
+    known: Mapping[str, Namespace]
+
+    def allows(self, *, namespace: str, name: str) -> bool:
+        """Whether no deny takes the object."""
+        return not any(self._takes(deny, namespace, name) for deny in self.denies)
+
+    def _takes(self, deny: Rule, namespace: str, name: str) -> bool:
+        if not isinstance(deny.scope, NamespaceNames | NamespaceLabels):
+            return False
+        if deny.resource_names is not None and not deny.resource_names.matches(name):
+            return False
+        return deny_reaches(deny.scope, namespace, known=self.known)
+
+
 @dataclass(kw_only=True)
 class NamespaceCut:
     """The cut of a list of the namespaces themselves.

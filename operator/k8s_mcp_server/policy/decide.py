@@ -17,7 +17,7 @@ from k8s_mcp_server.policy.audit import pass_under_audit
 from k8s_mcp_server.policy.case import Case, DecisionContext, allow, allow_cut, allow_dry_run, reference, refusal
 from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.compile import CompiledPolicy, Mode
-from k8s_mcp_server.policy.cuts import NamespaceCut, ObjectCut
+from k8s_mcp_server.policy.cuts import DenyCut, NamespaceCut, ObjectCut
 from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, RuleRef, Verdict
 from k8s_mcp_server.policy.dry_run import has_dry_run, may_change
 from k8s_mcp_server.policy.matching import Fit, Question, deny_takes, narrows_namespace, rule_gives
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
 
-__all__ = ["DecisionContext", "allows", "decide", "depends_on_rbac", "why_withheld"]
+__all__ = ["DecisionContext", "allows", "decide", "decide_denies", "depends_on_rbac", "why_withheld"]
 
 Step: TypeAlias = Callable[[Case], Decision | None]
 
@@ -48,20 +48,34 @@ def decide(request: RequestInfo, context: DecisionContext) -> Decision:
     return refuse(case, nearest=nearest(case, allows=partial(allows, context=context)))
 
 
-def why_withheld(request: RequestInfo, context: DecisionContext) -> Decision | None:
-    """What says no to a request that a right of another name gives; None when nothing does.
+def decide_denies(request: RequestInfo, context: DecisionContext) -> Decision:
+    """Whether any deny takes the request, for what is given under another name: a release is a Secret, too.
 
-    A virtual right is decided by ``decide`` like any other; but what nobody gets, and what a deny takes, is not to be
-    had by another name either. A deny that would take part of a list takes all of it here: nobody cuts the answer.
+    No answer of this function gives anything: whether a rule does is asked about that other name.
     """
     case = Case.of(request, context)
     for step in _WITHHOLDING:
         decision = step(case)
         if decision is not None:
             return decision
-    if not case.narrowing and not case.has_untold_deny:
-        return None
-    return refusal(Reason.DENIED_BY_RULE, explain.withheld(context.client, request))
+    if case.has_untold_deny:
+        return refuse(case, nearest=())
+    if case.narrowing and case.question is not None:
+        return allow_cut(DenyCut(denies=tuple(case.narrowing), known=case.question.known), matched=None)
+    return allow(None, message="No deny takes it.")
+
+
+def why_withheld(request: RequestInfo, context: DecisionContext) -> Decision | None:
+    """What says no to a request that a right of another name gives whole; None when nothing does.
+
+    A deny that would take part of a list takes all of it here: nobody cuts the answer.
+    """
+    decision = decide_denies(request, context)
+    if not decision.allowed:
+        return decision
+    if decision.verdict is Verdict.FILTERED:
+        return refusal(Reason.DENIED_BY_RULE, explain.withheld(context.client, request))
+    return None
 
 
 def depends_on_rbac(request: RequestInfo, context: DecisionContext) -> bool:

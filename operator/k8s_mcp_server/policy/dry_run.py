@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.policy.argocd import is_of_argocd
 from k8s_mcp_server.policy.sensitive import is_writing
+from k8s_mcp_server.policy.virtual import HELM_GROUP
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.catalog import Catalog
@@ -50,5 +51,7 @@ def has_dry_run(request: RequestInfo, catalog: Catalog) -> bool:
         return False
     if request.subresource not in _SUBRESOURCES or (group, resource) in _WITHOUT:
         return False
+    if group == HELM_GROUP:  # its releases are Secrets
+        return resource == "releases"
     found = catalog.find(group=group, resource=resource)
     return group in _OWN_GROUPS or (found is not None and found.custom)

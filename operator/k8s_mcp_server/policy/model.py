@@ -259,9 +259,9 @@ class SpecModel(_Strict):
 
     description: Description = ""
     subjects: Annotated[tuple[SubjectModel, ...], Field(strict=False, min_length=1, max_length=64)]
-    tools: Annotated[tuple[Literal["kubectl", "istioctl"], ...], Field(strict=False, min_length=1, max_length=4)] = (
-        "kubectl",
-    )
+    tools: Annotated[
+        tuple[Literal["kubectl", "helm", "istioctl"], ...], Field(strict=False, min_length=1, max_length=4)
+    ] = ("kubectl",)
     rules: Annotated[tuple[RuleModel, ...], Field(strict=False, max_length=64)] = ()
     deny: Annotated[tuple[DenyRuleModel, ...], Field(strict=False, max_length=64)] = ()
     mode: Literal["Enforce", "DryRun", "Audit"] = "Enforce"

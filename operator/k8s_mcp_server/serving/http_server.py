@@ -15,7 +15,7 @@ from k8s_mcp_server.serving.connections import ConnectionLimits, Connections, gu
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _BACKLOG: Final = 512
 _START_SECONDS: Final = 30.0
@@ -28,6 +28,25 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _LastAnswers:
+    """From ``leaving`` on each answer ends its connection, so that the client's next request goes elsewhere.
+
+    A connection that is kept would be closed at the stop, perhaps while a request is on its way over it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.leaving = False
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_last(message: Message) -> None:
+            if self.leaving and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, send_last)
 
 
 class HttpServer:
@@ -44,8 +63,9 @@ class HttpServer:
         self.connections = Connections(limits or ConnectionLimits())
         self._address = (host, port)
         self._port = port
+        self._app = _LastAnswers(app)
         self._config = uvicorn.Config(
-            app,
+            self._app,
             # With uvloop a child process takes 10 ms to start instead of 1.7. h11 is the parser that accepts the
             # optional white space of RFC 9110 around every header's value.
             loop="asyncio",
@@ -91,6 +111,10 @@ class HttpServer:
         """Until it has ended, whoever asked for that."""
         if self._task is not None:
             await asyncio.shield(self._task)
+
+    def send_away(self) -> None:
+        """Go on serving, but end each connection with its next answer; `stop` is to follow."""
+        self._app.leaving = True
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Refuse new connections, let requests end within the grace, then cancel them."""

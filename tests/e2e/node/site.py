@@ -115,7 +115,7 @@ class Site:
     def await_rollout(self) -> None:
         """Wait until the Deployment is as it is stated."""
         self.node.kubectl(
-            "rollout", "status", f"deployment/{NAME}", f"--namespace={NAMESPACE}", "--timeout=120s", timeout_seconds=130
+            "rollout", "status", f"deployment/{NAME}", f"--namespace={NAMESPACE}", "--timeout=240s", timeout_seconds=250
         )
 
     def eventually(self, holds: Callable[[], object], *, within: float = _WITHIN) -> None:

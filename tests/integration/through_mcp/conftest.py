@@ -60,7 +60,7 @@ def installed(
     settings = {"data": {"config.yaml": "audit_requests: All\ncommands_per_minute: 100000\nconcurrent_commands: 16\n"}}
     patch = ("--type=merge", f"--patch={json.dumps(settings)}")
     cluster.kubectl("patch", "configmap", "k8s-mcp-server", "--namespace=k8s-mcp-system", *patch)
-    tools = link_tools(tmp_path_factory.mktemp("tools") / "bin", ["kubectl", "yq"])
+    tools = link_tools(tmp_path_factory.mktemp("tools") / "bin", ["kubectl", "yq", "helm"])
     with InstalledService(cluster, tools=tools, folder=tmp_path_factory.mktemp("service")) as service:
         replicas.append(service)
         yield service

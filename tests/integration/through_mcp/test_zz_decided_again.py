@@ -151,14 +151,32 @@ class _Snapshots:
         return self._roles[version]
 
 
+def _understood(request: RequestInfo, record: dict[str, Any]) -> RequestInfo:
+    """What the request was decided as: a Secret that holds a release of Helm's is decided by the right to releases."""
+    recorded = record["attributes"]
+    if record["tool"] != "helm" or recorded.get("apiGroup") != "helm.sh":
+        return request
+    assert (request.resource, request.namespace) == ("secrets", recorded["namespace"])
+    return RequestInfo(
+        is_resource_request=True,
+        path="",
+        verb=recorded["verb"],
+        api_group="helm.sh",
+        resource=recorded["resource"],
+        subresource=recorded["subresource"],
+        namespace=recorded["namespace"],
+        name=recorded["name"],
+    )
+
+
 def _decisions(
-    request: RequestInfo, *, client: Client, at: float, catalog: Catalog, snapshots: _Snapshots
+    request: RequestInfo, *, client: Client, tool: Tool, at: float, catalog: Catalog, snapshots: _Snapshots
 ) -> Iterator[Decision]:
     """The decision under each state that the service may have known at that time."""
     for moment, snapshot in snapshots.between(at - LAG_SECONDS, at + LEAD_SECONDS):
         context = DecisionContext(
             client=client,
-            tool=Tool.KUBECTL,
+            tool=tool,
             snapshot=snapshot,
             catalog=catalog,
             environment=Environment(),
@@ -224,7 +242,7 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
         if record is None or record["client"] != username:
             wrong.append(f"no record of ours: {event['verb']} {event['requestURI']}")
             continue
-        request = _request(event)
+        request = _understood(_request(event), record)
         at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
         # What the record says was decided may be `create` where the request itself is a GET: exec over WebSocket.
         (decided, *_) = required_requests(request, method="", content_type="")
@@ -233,7 +251,8 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
             groups=frozenset(groups[record["commandID"]]),
             authenticator=Authenticator(record["authenticator"]),
         )
-        decisions = list(_decisions(decided, client=client, at=at, catalog=catalog, snapshots=snapshots))
+        tool = Tool(record["tool"])
+        decisions = list(_decisions(decided, client=client, tool=tool, at=at, catalog=catalog, snapshots=snapshots))
         if not any(_same(decision, record, recorder=recorder) for decision in decisions):
             wrong.append(f"{username} {event['verb']} {event['requestURI']}: recorded {record}, again {decisions[-1]}")
         if _attributes(request) != record["attributes"]:

@@ -7,7 +7,7 @@ Its fields come in any order: Go writes those of a struct as declared, those of 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.decision import ListCut
 
 _T = TypeVar("_T")
+Edit: TypeAlias = "Callable[[bytes], bytes | None]"
 
 LONGEST_VALUE: Final = 16 * 1024 * 1024
 _SEARCHED: Final = 256 * 1024  # of an element, for the beginning of the next, before its end is found the slow way
@@ -54,10 +55,12 @@ class ListFilter:
 
     Args:
         cut: which objects may be seen.
+        edit: in the place of a cut, what is to be seen of each item of a list; None for nothing.
     """
 
-    def __init__(self, cut: ListCut) -> None:
+    def __init__(self, cut: ListCut | None = None, *, edit: Edit | None = None) -> None:
         self._cut = cut
+        self._edit = edit
         self._data = b""
         self._at = 0
         self._wanted = 0  # bytes that must be there before it is worth looking again
@@ -209,13 +212,20 @@ class ListFilter:
         return end is not None and self._take_element(end)
 
     def _take_element(self, end: int) -> bool:
-        element = self._data[self._at : end]
-        allows = allows_object if self._key == "items" else allows_row
-        if allows(element, self._cut):
+        element = self._seen_of(self._data[self._at : end])
+        if element is not None:
             self._out += (self._separator, element)
             self._separator = b","
         self._at, self._searched, self._step = end, 0, self._behind_element
         return True
+
+    def _seen_of(self, element: bytes) -> bytes | None:
+        if self._edit is not None and self._key == "items":
+            return self._edit(element)
+        if self._cut is None:
+            raise Unfilterable("rows are not edited")
+        allows = allows_object if self._key == "items" else allows_row
+        return element if allows(element, self._cut) else None
 
     # Fields
 

@@ -1,0 +1,1 @@
+"""helm's command lines: read whole, checked, and written anew."""

@@ -1,0 +1,1 @@
+"""Helm's releases: Secrets that policies give under the virtual group ``helm.sh``, record by record."""
