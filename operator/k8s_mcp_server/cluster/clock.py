@@ -58,7 +58,7 @@ class SteadyTime:
         is_ahead = behind >= _WORTH_TELLING
         if is_ahead and not self._is_ahead:
             logger.warning(
-                "The clock went back by %.0f s; policies that have ended stay ended. A restart takes the clock as it is.",
+                "The clock went back by %.0f s; policies that have ended stay ended until this process starts anew.",
                 behind.total_seconds(),
             )
         self._is_ahead = is_ahead
