@@ -55,7 +55,7 @@ def check_loop(text: str) -> None:
 
 def without_xargs(before: Sequence[Stage], xargs: Stage) -> CommandRefused:
     """The refusal of ``… | xargs kubectl …``, with the same as a pipeline where kubectl can read the objects itself."""
-    message = "`xargs` would start programs, and cannot be run here."
+    message = "`xargs` cannot be run here."
     words = _command_of(xargs.argv[1:])
     first = list(before[0].argv)
     read = read_kubectl_words(words[1:])
@@ -66,7 +66,7 @@ def without_xargs(before: Sequence[Stage], xargs: Stage) -> CommandRefused:
             "UnknownProgram", message, instead=f"Write: `{listed} | {shlex.join([*words, '-f', '-'])}`"
         )
     listed = " | ".join(shlex.join(stage.argv) for stage in before)
-    then = f"`{shlex.join(words)} NAME…`" if words else "the names"
+    then = f"`{shlex.join(words)} NAME…`" if words[:1] == [Tool.KUBECTL.value] else "use the names"
     return CommandRefused(
         "UnknownProgram",
         message,
