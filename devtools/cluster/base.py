@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _REQUEST_SECONDS = 60.0
+_POLL_SECONDS = 0.1
 
 
 class TestCluster:
@@ -68,6 +70,21 @@ class TestCluster:
     def apply_kustomize(self, path: Path) -> subprocess.CompletedProcess[str]:
         """`kubectl apply -k path`, server-side as the manifests are meant to be applied. Raises ClusterError."""
         return self.kubectl("apply", "--server-side", "-k", str(path))
+
+    def await_crd(self, name: str, *, timeout_seconds: float = 30.0) -> None:
+        """Wait until objects of a custom resource can be written.
+
+        Not by ``kubectl wait``, which fails when it looks before the first condition is there.
+
+        Raises:
+            ClusterError: not within the time.
+        """
+        path = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+        deadline = time.monotonic() + timeout_seconds
+        while self.kubectl("get", "crd", name, "--ignore-not-found", "-o", path, check=False).stdout != "True":
+            if time.monotonic() > deadline:
+                raise ClusterError(f"crd {name}: not established after {timeout_seconds:g} s")
+            time.sleep(_POLL_SECONDS)
 
     def service_account_token(
         self, namespace: str, name: str, *, audience: str | None = None, seconds: int = 3600

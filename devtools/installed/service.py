@@ -184,7 +184,7 @@ def install(cluster: TestCluster, *, on_progress: Callable[[str], None] = lambda
 def install_crd(cluster: TestCluster) -> None:
     """Apply the CRD and wait until policies can be written."""
     cluster.kubectl("apply", "--kustomize", "crds")
-    cluster.kubectl("wait", "--for=condition=Established", "crd/mcpaccesspolicies.k8s-mcp.io", "--timeout=30s")
+    cluster.await_crd("mcpaccesspolicies.k8s-mcp.io")
 
 
 def uninstall(cluster: TestCluster) -> None:

@@ -5,7 +5,7 @@ Demo, tests and image get their binaries here. Only the standard library is used
 
 from __future__ import annotations
 
-from devtools.toolchain.ensure import ensure_tools, find_tool, link_tools
+from devtools.toolchain.ensure import ensure_tools, find_tool, link_tools, source_folder
 from devtools.toolchain.errors import ToolchainError
 
-__all__ = ["ToolchainError", "ensure_tools", "find_tool", "link_tools"]
+__all__ = ["ToolchainError", "ensure_tools", "find_tool", "link_tools", "source_folder"]

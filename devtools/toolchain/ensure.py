@@ -51,6 +51,12 @@ def find_tool(name: str, *, cache_dir: Path | None = None, tools_dir: Path = TOO
     return path if path.is_file() else None
 
 
+def source_folder(name: str, *, tools_dir: Path = TOOLS_DIR) -> Path:
+    """Return the folder of the Go module that a tool is built from, of the same version. Raises ToolchainError."""
+    (tool,) = select([name], tools_dir=tools_dir)
+    return go.source_folder(tool)
+
+
 def link_tools(folder: Path, names: Iterable[str]) -> Path:
     """Make `folder` hold a link to each of the tools, as the service's `tools_dir` does; returns it.
 

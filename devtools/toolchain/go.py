@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtools.toolchain.errors import ToolchainError
@@ -21,7 +22,6 @@ from devtools.toolchain.gomod import go_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from devtools.toolchain.catalog import GoTool
 
@@ -116,6 +116,21 @@ def count_packages(tool: GoTool) -> int:
     command = [_go(tool.folder), "list", "-mod=readonly", "-tags", ",".join(tool.tags), "-deps", tool.package]
     done = subprocess.run(command, cwd=tool.folder, env=_environment(), capture_output=True, text=True, check=False)
     return len(done.stdout.splitlines()) if done.returncode == 0 else 0
+
+
+def source_folder(tool: GoTool) -> Path:
+    """Return the folder of the tool's own Go module, fetched if need be: its sources, manifests and charts.
+
+    Raises:
+        ToolchainError: it can't be had.
+    """
+    command = [_go(tool.folder), "mod", "download", "-json", tool.source]
+    done = subprocess.run(command, cwd=tool.folder, env=_environment(), capture_output=True, text=True, check=False)
+    try:
+        return Path(json.loads(done.stdout)["Dir"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = _last_line(done.stderr) or f"exit code {done.returncode}"
+        raise ToolchainError(f"can't fetch the source of {tool.name} {tool.version} ({reason})") from error
 
 
 def _failure(tool: GoTool, *, code: int, tail: list[str]) -> ToolchainError:

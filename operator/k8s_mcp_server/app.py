@@ -16,15 +16,16 @@ import signal
 import socket
 import sys
 import time
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from k8s_mcp_server.authoring.explaining.run import ForgivingAuthorizer
+from k8s_mcp_server.authoring.resources import Served
+from k8s_mcp_server.backends import api_server, argocd_instances
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.cluster import Cluster
-from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.commands.parse import CHECKS
-from k8s_mcp_server.errors import ConfigurationError, Unavailable
+from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.execution.executor import Executor
 from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
 from k8s_mcp_server.execution.sandbox.spawn import Sandbox
@@ -34,24 +35,32 @@ from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.argocd import ArgoCDPreparation
 from k8s_mcp_server.serving.authentication import token_authenticator
+from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
+from k8s_mcp_server.serving.help import HelpReader
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
 from k8s_mcp_server.serving.istioctl import IstioctlPreparation
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
 from k8s_mcp_server.serving.mcp_server import AgentServer
 from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
+from k8s_mcp_server.serving.prompts import Prompts
 from k8s_mcp_server.serving.recorder import CommandRecorder
 from k8s_mcp_server.serving.runner import CommandRunner
 from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
+from k8s_mcp_server.serving.tools.describe import DescribeTool
 from k8s_mcp_server.serving.tools.execute import ExecuteTool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
 from k8s_mcp_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from k8s_mcp_server.execution.binaries import Binaries
     from k8s_mcp_server.serving.runner import Preparation
     from k8s_mcp_server.serving.tools.base import AgentTool
@@ -102,7 +111,9 @@ class Application:
         self._is_draining = False
         self._is_sandboxed = report.satisfies(SandboxLevel(settings.sandbox.value))
         self._level = report.level.value if report.level and self._is_sandboxed else "unavailable"
-        self._served = tuple(tool for tool in CHECKS if binaries.is_cli(tool))
+        self._served = tuple(
+            tool for tool in CHECKS if binaries.is_cli(tool) and (tool is not Tool.ARGOCD or settings.argocd_instances)
+        )
         self._metrics = Metrics()
         self._metrics.sandbox_level(self._level)
         self._metrics.build(version=importlib.metadata.version(DISTRIBUTION), cluster=settings.cluster_name)
@@ -116,9 +127,9 @@ class Application:
             protected_namespaces=frozenset(settings.protected_namespaces),
             max_snapshot_age=settings.snapshot_max_age,
         )
-        self._api_server = api_server = _api_server(settings)
+        self._api_server = server = api_server(settings)
         self.cluster = Cluster(
-            api_server,
+            server,
             environment=environment,
             metrics=self._metrics,
             identity=settings.pod_name or socket.gethostname(),
@@ -129,14 +140,15 @@ class Application:
             discovery=self.cluster.discovery,
             access=self.cluster.access,
             environment=environment,
-            clock=_now,
+            clock=self.cluster.now,
         )
         self.gateway = Gateway(
-            api_server=api_server,
+            api_server=server,
             authorizer=self._authorizer,
             metrics=self._metrics,
             audit=audit,
             service_account=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
+            argocd=argocd_instances(settings, metrics=self._metrics),
         )
         self.executor = (
             Executor(binaries=binaries, sandbox=Sandbox(abi=report.abi), runtime_dir=settings.runtime_dir)
@@ -177,7 +189,8 @@ class Application:
         return {
             Tool.ISTIOCTL: IstioctlPreparation(
                 authorizer=self._authorizer, istio_namespace=self._settings.istio_namespace
-            )
+            ),
+            Tool.ARGOCD: ArgoCDPreparation([each.name for each in self._settings.argocd_instances]),
         }
 
     def _mcp_server(self, environment: Environment, *, audit: AuditLog) -> HttpServer:
@@ -188,7 +201,7 @@ class Application:
             environment=environment,
             defaults=_limits(settings),
             max_timeout=settings.max_timeout,
-            now=_now,
+            now=self.cluster.now,
         )
         runner = CommandRunner(
             executor=self.executor,
@@ -201,12 +214,21 @@ class Application:
             clock=time.monotonic,
             preparations=self._preparations(),
         )
+        self._checker = self._access_checker(grants, environment)
+        reader = HelpReader(self.executor)
         tools: list[AgentTool] = [
             *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in self._served),
-            CheckAccessTool(grants=grants, cluster=settings.cluster_name),
+            *(DescribeTool(tool, reader=reader, grants=grants) for tool in self._served),
+            CheckAccessTool(grants=grants, checker=self._checker, cluster=settings.cluster_name),
         ]
         app = mcp_app(
-            AgentServer(tools, cluster=settings.cluster_name, version=importlib.metadata.version(DISTRIBUTION)),
+            AgentServer(
+                tools,
+                prompts=Prompts(grants=grants, served=self._served),
+                grants=grants,
+                cluster=settings.cluster_name,
+                version=importlib.metadata.version(DISTRIBUTION),
+            ),
             authenticator=token_authenticator(
                 self.cluster.tokens, issuers=_oidc_issuers(settings), metrics=self._metrics
             ),
@@ -228,6 +250,24 @@ class Application:
             requests=2 * settings.max_connections,
         )
         return HttpServer(app, host=settings.host, port=settings.port, limits=limits)
+
+    def _access_checker(self, grants: Grants, environment: Environment) -> AccessChecker:
+        def authorizer(kind: type[Authorizer]) -> Authorizer:
+            return kind(
+                store=self.cluster.store,
+                discovery=self.cluster.discovery,
+                access=self.cluster.access,
+                environment=environment,
+                clock=self.cluster.now,
+            )
+
+        return AccessChecker(
+            grants=grants,
+            authorizer=authorizer(Authorizer),
+            forgiving=authorizer(ForgivingAuthorizer),
+            executor=lambda: self.executor if isinstance(self.executor, Executor) else None,
+            admission=self._admission,
+        )
 
     async def serve(self) -> int:
         """Run until a signal; the process's exit code."""
@@ -270,12 +310,17 @@ class Application:
         if not isinstance(self.executor, Executor):
             return
         executor = self.executor
+
+        def published(folder: Path, documents: Mapping[str, Any]) -> None:
+            executor.discovery_cache = folder
+            self._checker.served = Served(documents)
+
         cache = KubectlCache(
             lambda: ApiClient.connect(self._api_server),
             discovery=self.cluster.discovery,
             parent=self._settings.runtime_dir,
             port=self.gateway.port,
-            published=lambda folder: setattr(executor, "discovery_cache", folder),
+            published=published,
             clock=time.monotonic,
         )
         await cache.run()
@@ -285,29 +330,6 @@ class Application:
         while True:
             await asyncio.sleep(_REVALIDATE_SECONDS)
             self.gateway.revalidate()
-
-
-def _api_server(settings: Settings) -> ApiServer:
-    if not settings.kubernetes_host:
-        raise ConfigurationError(
-            "`kubernetes_host` is not set, and there is no KUBERNETES_SERVICE_HOST as in a pod: write the API server's "
-            "host"
-        )
-    api_server = ApiServer(
-        host=settings.kubernetes_host,
-        port=settings.kubernetes_port,
-        ca_file=settings.ca_file,
-        token_file=settings.token_file,
-    )
-    for key, path, read in (
-        ("ca_file", settings.ca_file, api_server.ssl_context),
-        ("token_file", settings.token_file, api_server.token),
-    ):
-        try:
-            read()
-        except Unavailable as error:
-            raise ConfigurationError(f"`{key}` {path}: {error}") from error
-    return api_server
 
 
 def _oidc_issuers(settings: Settings) -> list[OidcIssuer]:
@@ -325,10 +347,6 @@ def _limits(settings: Settings) -> Limits:
         concurrent_commands=settings.concurrent_commands,
         commands_per_minute=settings.commands_per_minute,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _on_signals(stop: asyncio.Future[signal.Signals]) -> None:

@@ -6,6 +6,11 @@ The text of an error is written for the person or agent that gets it; causes go 
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_WRITTEN: Final = re.compile(r"Write: `([^`]+)`")
+
 
 class K8sMcpError(Exception):
     """Any failure that this service names itself."""
@@ -33,6 +38,12 @@ class CommandRefused(K8sMcpError):
         self.reason = reason
         self.message = message
         self.instead = instead
+
+    @property
+    def next_command(self) -> str:
+        """The command line that ``instead`` says to write, when it can be sent as it stands; else empty."""
+        found = _WRITTEN.search(self.instead)
+        return found[1] if found and "…" not in found[1] else ""
 
 
 class CommandDenied(K8sMcpError):

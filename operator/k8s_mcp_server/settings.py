@@ -130,6 +130,23 @@ class OidcIssuerSettings(BaseModel):
         return prefix
 
 
+class ArgoCDSettings(BaseModel):
+    """One instance of Argo CD that agents may reach with argocd, as far as policies let them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    """what agents call it (`--argocd-context`), and policies where it is not the first (`name:project/application`)"""
+    url: str = Field(pattern=r"^https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$")
+    """of argocd-server, such as `https://argocd-server.argocd.svc`; a path is its root path"""
+    ca_file: AbsolutePath
+    """certificates that the server is verified with"""
+    token_file: AbsolutePath
+    """a token of Argo CD, such as one of a project's role, in a file of a mounted Secret; read again when it changes"""
+    namespace: str = Field(default="argocd", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    """of its control plane, whose applications are called `project/application`"""
+
+
 class Settings(BaseSettings):
     """Every setting, with its default. Read them with `load_settings`."""
 
@@ -182,6 +199,9 @@ class Settings(BaseSettings):
     """certificates that the API server is verified with"""
     token_file: AbsolutePath = _POD_ACCOUNT / "token"
     """the service's own token; read again when the file changes"""
+
+    argocd_instances: tuple[ArgoCDSettings, ...] = ()
+    """instances of Argo CD for argocd, each with `name`, `url`, `ca_file`, `token_file`, the first by default"""
 
     tools_dir: AbsolutePath = Path("/usr/local/bin")
     """directory of the bundled CLIs"""
@@ -236,6 +256,9 @@ class Settings(BaseSettings):
             raise ValueError("`oidc_issuers` names an issuer twice")
         if self.timeout > self.max_timeout:
             raise ValueError(f"`timeout` ({self.timeout}) must not be above `max_timeout` ({self.max_timeout})")
+        names = [instance.name for instance in self.argocd_instances]
+        if len(names) != len(set(names)):
+            raise ValueError("`argocd_instances`: give each instance a name of its own")
         if self.resync >= self.snapshot_max_age / 2:
             raise ValueError(
                 f"`resync` ({self.resync:g}) must be below half of `snapshot_max_age` ({self.snapshot_max_age:g}), or "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +57,13 @@ class Agent:
     token: str
     host: str = ""
 
+    @property
+    def account(self) -> str:
+        """The name of its ServiceAccount, which is also that of its own policy where `AgentFactory` made one."""
+        claims = self.token.split(".")[1]
+        subject: str = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
+        return subject.rpartition(":")[2]
+
     def kubectl(self, command: str, **arguments: Any) -> Answer:
         """Call ``execute_kubectl``."""
         return self.call("execute_kubectl", {"command": command, **arguments})
@@ -62,6 +71,27 @@ class Agent:
     def check_access(self) -> Answer:
         """Call ``check_access``."""
         return self.call("check_access", {})
+
+    def http_status(self) -> int:
+        """What a request with its token is answered with; 401 for one that is no identity here."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json, text/event-stream"}
+        return httpx2.post(self.url, json=body, headers=headers, timeout=_CALL_SECONDS).status_code
+
+    def prompt(self, name: str, **arguments: str) -> str:
+        """The text of a prompt."""
+        return asyncio.run(self._prompt(name, arguments))
+
+    async def _prompt(self, name: str, arguments: dict[str, str]) -> str:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with (
+            asyncio.timeout(_CALL_SECONDS),
+            httpx2.AsyncClient(headers=headers, timeout=_CALL_SECONDS) as http,
+            Client(streamable_http_client(self.url, http_client=http)) as client,
+        ):
+            content = (await client.get_prompt(name, arguments)).messages[0].content
+        assert content.type == "text"
+        return content.text
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Answer:
         """Call any tool over a new connection."""

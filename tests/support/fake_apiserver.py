@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from k8s_mcp_server.cluster.connection import ApiServer
+from tests.support.crd import crd
 from tests.support.policies import namespace_body, policy_body
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ class FakeApiServer:
 
     async def install_crd(self) -> None:
         """Serve policies."""
-        await self.put(CRDS, {"metadata": {"name": _CRD_NAME, "uid": "crd"}, "spec": {"group": "k8s-mcp.io"}})
+        body = crd()
+        body["metadata"]["uid"] = "crd"
+        await self.put(CRDS, body)
 
     async def remove_crd(self) -> None:
         """Serve policies no more; those there were are gone."""

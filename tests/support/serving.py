@@ -16,26 +16,33 @@ import httpx2
 from mcp import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 
+from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.execution.pipeline import Pipeline
 from k8s_mcp_server.execution.result import ApiAccess, Result
+from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.session import CommandSession
 from k8s_mcp_server.policy.catalog import Catalog
 from k8s_mcp_server.policy.compile import read_policy
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.snapshot import Namespace, Snapshot
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.admission import Admission
+from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
+from k8s_mcp_server.serving.help import HelpReader
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
 from k8s_mcp_server.serving.mcp_server import AgentServer
+from k8s_mcp_server.serving.prompts import Prompts
 from k8s_mcp_server.serving.recorder import CommandRecorder
 from k8s_mcp_server.serving.runner import CommandRunner
 from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
+from k8s_mcp_server.serving.tools.describe import DescribeTool
 from k8s_mcp_server.serving.tools.execute import ExecuteTool
 from k8s_mcp_server.telemetry.audit import AuditLog
 from k8s_mcp_server.telemetry.metrics import Metrics
@@ -94,6 +101,21 @@ class FakeDiscovery:
     """A catalog as a test sets it."""
 
     catalog: Catalog = field(default_factory=Catalog)
+
+    async def refresh(self) -> None:
+        """Nothing new is served."""
+
+
+class NoRights:
+    """No client has rights of its own."""
+
+    async def review(self, client: Client, request: RequestInfo) -> bool:
+        del client, request
+        return False
+
+    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
+        del client, request
+        return False
 
 
 @dataclass(slots=True)
@@ -237,9 +259,10 @@ async def serving(
     executor = FakeExecutor(gateway)
     store.set(policy("readers", "alice"))
     not_ready: list[str] = []
+    discovery = FakeDiscovery(Served.built_in().catalog)
     grants = Grants(
         store=store,
-        discovery=FakeDiscovery(),
+        discovery=discovery,
         environment=Environment(),
         defaults=defaults or replace(Limits(), commands_per_minute=1000),
         max_timeout=max_timeout,
@@ -259,12 +282,25 @@ async def serving(
         clock=clock,
         progress_seconds=progress_seconds,
     )
+    authorizer = Authorizer(
+        store=store,
+        discovery=discovery,
+        access=NoRights(),
+        environment=Environment(),
+        clock=lambda: datetime(2026, 6, 1, tzinfo=UTC),
+    )
+    checker = AccessChecker(
+        grants=grants, authorizer=authorizer, forgiving=authorizer, executor=lambda: None, admission=admission
+    )
     tools: list[AgentTool] = [
         ExecuteTool(Tool.KUBECTL, runner=runner, grants=grants, cluster="test"),
-        CheckAccessTool(grants=grants, cluster="test"),
+        DescribeTool(Tool.KUBECTL, reader=HelpReader(executor), grants=grants),
+        CheckAccessTool(grants=grants, checker=checker, cluster="test"),
     ]
     app = mcp_app(
-        AgentServer(tools, cluster="test", version="1"),
+        AgentServer(
+            tools, prompts=Prompts(grants=grants, served=[Tool.KUBECTL]), grants=grants, cluster="test", version="1"
+        ),
         authenticator=tokens,
         hosts=allowed_hosts(service="k8s-mcp-server", namespace="k8s-mcp-system", cluster_domain="cluster.local"),
         origins=origins,

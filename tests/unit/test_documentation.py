@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -30,3 +31,16 @@ def test_settings_that_the_documents_name_exist(document: str) -> None:
     # Backquoted words in snake case that are no settings: tools and arguments of MCP, metrics' labels.
     others = {"execute_kubectl", "check_access", "serve"}
     assert {name for name in named if not name.startswith("k8s_mcp_")} - others <= set(Settings.model_fields)
+
+
+def test_the_tests_that_the_threat_model_names_exist() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", text)
+    assert named
+    folder = ROOT / "tests" / "integration" / "through_mcp"
+    assert [name for file, name in named if not _defines(folder / file, name)] == []
+
+
+def _defines(path: Path, name: str) -> bool:
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return any(isinstance(node, kinds) and node.name == name for node in ast.parse(path.read_text("utf-8")).body)

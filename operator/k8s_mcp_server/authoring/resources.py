@@ -164,10 +164,10 @@ def _data(name: str) -> str:
 
 def _entries(documents: Mapping[str, Any]) -> Iterator[tuple[ResourceName, Mapping[str, Any]]]:
     for path in ("/api", "/apis"):
-        for group in documents[path]["items"]:
-            name = group["metadata"].get("name", "")
-            for version in group["versions"]:
-                for item in version["resources"]:
+        for group in documents[path].get("items") or ():
+            name = group.get("metadata", {}).get("name", "")
+            for version in group.get("versions") or ():
+                for item in version.get("resources") or ():
                     yield ResourceName(group=name, resource=item["resource"]), item
                     for sub in item.get("subresources", ()):
                         yield ResourceName(group=name, resource=item["resource"], subresource=sub["subresource"]), sub

@@ -1,9 +1,11 @@
 """The facade: everything the service itself needs from the API server, started and stopped as one.
 
+    definition  whether the CRD is of this server's time
     store       policies and namespaces, as snapshots with an age
     discovery   which resources there are
     tokens      who a bearer token belongs to
     access      what the cluster's own RBAC gives a client
+    now         the time that policies end by
 
 All requests are made in the operator thread, by one client. Readers in other threads see immutable values.
 """
@@ -22,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 from k8s_mcp_server.cluster.access_review import AccessReviewer, review_access
 from k8s_mcp_server.cluster.ceiling import Answers, Ceiling, review_self
 from k8s_mcp_server.cluster.client import ApiClient
+from k8s_mcp_server.cluster.clock import SteadyTime
+from k8s_mcp_server.cluster.definition import PolicyDefinition
 from k8s_mcp_server.cluster.discovery import Discovery, DiscoveryReader
 from k8s_mcp_server.cluster.kopf_watch import watch_with_kopf
 from k8s_mcp_server.cluster.lease import ApiLeaseClient, LeaderElection
@@ -51,6 +55,7 @@ class NotReady(StrEnum):
 
     OPERATOR_STOPPED = "OperatorStopped"
     POLICIES_NOT_SERVED = "PoliciesNotServed"  # the CRD is not installed
+    POLICY_DEFINITION_OUTDATED = "PolicyDefinitionOutdated"  # the CRD is older than this server
     POLICY_SYNC_PENDING = "PolicySyncPending"
     POLICY_SNAPSHOT_STALE = "PolicySnapshotStale"
     DISCOVERY_MISSING = "DiscoveryMissing"
@@ -92,7 +97,9 @@ class Cluster:
         self._resync_seconds = resync_seconds
         self._client: ApiClient | None = None
         self._thread = OperatorThread(self._main, restarted=metrics.operator_restarted)
+        self.now = SteadyTime()
         self.store = PolicyStore()
+        self.definition = PolicyDefinition()
         self.discovery = Discovery(call=self._thread.call, interval=resync_seconds)
         self.tokens = TokenReviewer(self._review, call=self._thread.call, metrics=metrics)
         self.access = AccessReviewer(self._review_access, call=self._thread.call)
@@ -113,12 +120,16 @@ class Cluster:
         checks = {
             NotReady.OPERATOR_STOPPED: not self._thread.alive,
             NotReady.POLICIES_NOT_SERVED: not self.store.policies_served,
-            NotReady.POLICY_SYNC_PENDING: math.isinf(self.store.age()) and self.store.policies_served,
+            NotReady.POLICY_DEFINITION_OUTDATED: self.definition.is_outdated,
+            NotReady.POLICY_SYNC_PENDING: self._is_sync_pending(),
             NotReady.POLICY_SNAPSHOT_STALE: self._environment.max_snapshot_age < self.store.age() < math.inf,
             NotReady.DISCOVERY_MISSING: math.isinf(self.discovery.age()),
             NotReady.DISCOVERY_STALE: STALE_DISCOVERY_SECONDS < self.discovery.age() < math.inf,
         }
         return tuple(reason for reason, holds in checks.items() if holds)
+
+    def _is_sync_pending(self) -> bool:
+        return not self.definition.is_read or (math.isinf(self.store.age()) and self.store.policies_served)
 
     async def _review(self, token: str) -> Client | None:
         if self._client is None:
@@ -160,6 +171,7 @@ class Cluster:
             ),
             environment=self._environment,
             is_leader=lambda: election.is_leader,
+            now=self.now,
         )
         resync = Resync(
             self.store,
@@ -169,6 +181,7 @@ class Cluster:
         )
         return [
             resync.run(),
+            self.definition.run(client, interval=self._resync_seconds),
             self.discovery.run(DiscoveryReader(client).read),
             watch_with_kopf(self._api_server, sink=Publisher(self.store).take, metrics=self._metrics),
             election.run(),

@@ -46,6 +46,12 @@ class ApiServer:
         """The name (or address) that the server's certificate must carry."""
         return self.host
 
+    @property
+    def authority(self) -> str:
+        """Host and port as a ``Host`` header has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
     def token(self) -> str:
         """The bearer token, read again when the file changed.
 

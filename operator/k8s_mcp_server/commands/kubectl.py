@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import difflib
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
 from k8s_mcp_server.commands.kubectl_files import check_files
-from k8s_mcp_server.commands.words import read_kubectl_words
+from k8s_mcp_server.commands.words import read_kubectl_words, without_flag
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _IDENTITY: Final = "The service connects as itself for you, so who asks and where cannot be chosen"
 _LOCAL: Final = "Files of kubectl's own have no place here"
-_FIXED_FLAGS: Final = {
+FIXED_FLAGS: Final = {
     **dict.fromkeys(
         (
             "as",
@@ -62,13 +63,16 @@ _VALUELESS: Final = frozenset({"insecure-skip-tls-verify"})
 _UNAVAILABLE: Final = {
     "edit": (
         "opens an editor",
-        "get the object with `get … -o yaml`, and use `patch`, or `apply -f -` with the stdin argument",
+        "Write: `kubectl get {operands} -o yaml`; then use `patch`, or `apply -f -` with the stdin argument.",
     ),
-    "proxy": ("serves a local port", "read a path with `get --raw /api/…`"),
-    "port-forward": ("serves a local port", "`exec` a client in the pod, or use `get --raw` through its proxy"),
-    "attach": ("follows a terminal", "use `logs`, or `logs --follow` for a while"),
-    "plugin": ("manages local plugins", "use kubectl's own verbs"),
-    "kuberc": ("manages local preferences", "write the flags in the command"),
+    "proxy": ("serves a local port", "Write: `kubectl get --raw /version`, or any other path of the API."),
+    "port-forward": (
+        "serves a local port",
+        "Write: `kubectl describe {operands}`; to ask what answers there, `exec` a client in the pod.",
+    ),
+    "attach": ("follows a terminal", "Write: `kubectl logs {operands} --tail=100`; `logs --follow` waits for more."),
+    "plugin": ("manages local plugins", "Write: `kubectl --help` for kubectl's own verbs."),
+    "kuberc": ("manages local preferences", "Write: `kubectl options`; all flags go into the command."),
 }
 _CONFIG_READS: Final = frozenset({"", "current-context", "get-clusters", "get-contexts", "get-users", "view"})
 _EDITORS: Final = frozenset({("apply", "edit-last-applied")})
@@ -110,6 +114,16 @@ def check_kubectl(words: Sequence[str], files: Collection[str] = ()) -> None:
         check_files(read, files=files)
 
 
+def why_unavailable(subcommand: str) -> str:
+    """What a subcommand would do that cannot be done here, such as ``opens an editor``; empty for one that runs."""
+    verb, _, sub = subcommand.partition(" ")
+    if (verb, sub) in _EDITORS:
+        return _UNAVAILABLE["edit"][0]
+    if verb == "config" and sub not in _CONFIG_READS:
+        return "changes a kubeconfig, and each command has its own"
+    return _UNAVAILABLE[verb][0] if verb in _UNAVAILABLE else ""
+
+
 def kubectl_helper(words: Sequence[str]) -> str:
     """The one other program that the command starts: ``kubectl diff`` leaves the comparing to ``diff``."""
     return _DIFF if read_kubectl_words(words).verb == "diff" else ""
@@ -118,7 +132,7 @@ def kubectl_helper(words: Sequence[str]) -> str:
 def _check_fixed_flags(read: KubectlWords, words: Sequence[str]) -> None:
     own = _OWN_FLAGS.get(read.verb, frozenset())
     for flag in read.flags:
-        cause = _FIXED_FLAGS.get(flag.name)
+        cause = FIXED_FLAGS.get(flag.name)
         if cause is None or flag.name in own or (len(flag.name) == 1) is not flag.is_short:
             continue
         raise CommandRefused(
@@ -141,13 +155,28 @@ def _check_verb(read: KubectlWords, words: Sequence[str]) -> None:
         raise CommandRefused(
             "NotAvailable",
             "Each command has a kubeconfig of its own, made for it and gone with it.",
-            instead="Name the namespace with -n; ask check_access for who you are and what you may do.",
+            instead="Write: `kubectl auth whoami` for who you are; name the namespace with -n; check_access says the "
+            "rest.",
         )
     effect, instead = _UNAVAILABLE.get(verb, ("", ""))
     if (verb, sub) in _EDITORS:
         effect, instead = _UNAVAILABLE["edit"]
+        read = replace(read, operands=read.operands[1:])
     if effect:
-        raise CommandRefused("NotAvailable", f"`kubectl {verb}` {effect}.", instead=f"Instead, {instead}.")
+        ready = instead.format(operands=_quoted(_about(read)))
+        raise CommandRefused("NotAvailable", f"`kubectl {verb}` {effect}.", instead=ready)
+
+
+def _about(read: KubectlWords) -> list[str]:
+    """What the command is about: the resource with its name, and its namespace."""
+    operands = [word for word in read.operands if ":" not in word or "/" in word]
+    about = operands[:1] if operands and "/" in operands[0] else operands[:2]
+    if read.verb in ("attach", "port-forward"):
+        about = operands[:1]
+        if read.verb == "port-forward" and about and "/" not in about[0]:
+            about = ["pod", *about]
+    where = next((flag.value for flag in read.flags if flag.name in ("n", "namespace") and flag.value), "")
+    return [*about, *(("-n", where) if where else ())]
 
 
 def _check_terminal(read: KubectlWords, words: Sequence[str]) -> None:
@@ -191,24 +220,7 @@ def _asks_for_help(read: KubectlWords) -> bool:
 
 def _without(words: Sequence[str], *, flag: Flag) -> str:
     """The command again, without ``flag`` and the word that is its value."""
-    kept: list[str] = []
-    drop_next = False
-    for word in words:
-        if drop_next:
-            drop_next = False
-            continue
-        name = word.lstrip("-").partition("=")[0].replace("_", "-")
-        if word == "-" or not word.startswith("-") or not _is_written_as(word, name=name, flag=flag):
-            kept.append(word)
-        else:
-            drop_next = not flag.joined and flag.name not in _VALUELESS
-    return _quoted(kept)
-
-
-def _is_written_as(word: str, *, name: str, flag: Flag) -> bool:
-    if flag.is_short:
-        return not word.startswith("--") and flag.name in word
-    return word.startswith("--") and name == flag.name
+    return _quoted(without_flag(words, flag=flag, valueless=_VALUELESS))
 
 
 def _split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str]]:

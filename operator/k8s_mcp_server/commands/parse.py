@@ -6,9 +6,11 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.argocd.check import argocd_helper, check_argocd
 from k8s_mcp_server.commands.helm.check import check_helm
 from k8s_mcp_server.commands.istioctl.check import check_istioctl
 from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
+from k8s_mcp_server.commands.rewrite import without_xargs
 from k8s_mcp_server.commands.tokenizer import tokenize
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.binaries import FILTERS
@@ -28,7 +30,6 @@ _FILTER_ADVICE: Final = {
     "fgrep": "Write: grep -F",
     "gawk": "Write: awk",
     "mawk": "Write: awk",
-    "xargs": "Read the list first, then write the names into a second call; kubectl takes several names at once.",
     "base64": "Use jq's @base64d, such as jq -r '.data.key | @base64d'.",
     "tac": "Write: sed '1!G;h;$!d'",
 }
@@ -39,9 +40,14 @@ CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] =
     Tool.KUBECTL: check_kubectl,
     Tool.HELM: check_helm,
     Tool.ISTIOCTL: check_istioctl,
+    Tool.ARGOCD: check_argocd,
 }
 """For each CLI that the service knows how to run, what refuses the words after its name, given the names of the files
 that the command gets; other CLIs are not served."""
+_HELPERS: Final[Mapping[str, Callable[[Sequence[str]], str]]] = {
+    Tool.KUBECTL: kubectl_helper,
+    Tool.ARGOCD: argocd_helper,
+}
 
 
 def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pipeline:
@@ -61,7 +67,11 @@ def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pi
     """
     pipeline = tokenize(command)
     first, *later = pipeline.stages
-    stages = (_first_stage(first, pipeline=pipeline, cli=cli), *(_later_stage(stage, cli=cli) for stage in later))
+    stages: tuple[Stage, ...] = (_first_stage(first, pipeline=pipeline, cli=cli),)
+    for stage in later:
+        if stage.program == "xargs":
+            raise without_xargs(stages, stage)
+        stages = (*stages, _later_stage(stage, cli=cli))
     _check_count(stages, cli=cli)
     for stage in stages:
         if stage.program == cli and (check := CHECKS.get(cli)) is not None:
@@ -70,7 +80,8 @@ def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pi
 
 
 def _with_helper(stage: Stage) -> Stage:
-    return replace(stage, helper=kubectl_helper(stage.argv[1:])) if stage.program == Tool.KUBECTL else stage
+    helper = _HELPERS.get(stage.program)
+    return replace(stage, helper=helper(stage.argv[1:])) if helper is not None else stage
 
 
 def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:

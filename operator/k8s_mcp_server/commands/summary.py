@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.argocd.check import ARGOCD, find_subcommand
 from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
 from k8s_mcp_server.commands.helm.words import subcommand_of
-from k8s_mcp_server.commands.words import read_kubectl_words
+from k8s_mcp_server.commands.words import KUBECTL, read_kubectl_words, read_words
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
@@ -43,13 +44,19 @@ def summarize(pipeline: Pipeline) -> CommandSummary:
     names: set[str] = set()
     for stage in pipeline.stages:
         if stage.program == first.program:
-            names.update(str(flag) for flag in read_kubectl_words(stage.argv[1:]).flags)
+            vocabulary = ARGOCD if stage.program == Tool.ARGOCD else KUBECTL
+            names.update(str(flag) for flag in read_words(stage.argv[1:], vocabulary=vocabulary).flags)
     known = sorted({name if _FLAG_NAME.fullmatch(name.lstrip("-")) else _UNKNOWN for name in names})
     return CommandSummary(
         subcommand=_SUBCOMMANDS.get(first.program, _kubectl_subcommand)(first.argv[1:]),
         flags=tuple(known[:_MAX_FLAGS]),
         stages=tuple(stage.program for stage in pipeline.stages),
     )
+
+
+def _argocd_subcommand(words: tuple[str, ...]) -> str:
+    found = find_subcommand(read_words(words, vocabulary=ARGOCD).plain)
+    return f"{found.path} {_UNKNOWN}".strip() if found.unknown else found.path
 
 
 def _kubectl_subcommand(words: tuple[str, ...]) -> str:
@@ -63,4 +70,7 @@ def _kubectl_subcommand(words: tuple[str, ...]) -> str:
     return read.verb
 
 
-_SUBCOMMANDS: Final[Mapping[str, Callable[[tuple[str, ...]], str]]] = {Tool.HELM: subcommand_of}
+_SUBCOMMANDS: Final[Mapping[str, Callable[[tuple[str, ...]], str]]] = {
+    Tool.HELM: subcommand_of,
+    Tool.ARGOCD: _argocd_subcommand,
+}

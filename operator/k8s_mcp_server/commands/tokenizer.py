@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.limits import MAX_LINE_BYTES, MAX_STAGES, MAX_WORDS
+from k8s_mcp_server.commands.rewrite import check_loop, inner_command
 from k8s_mcp_server.commands.text import check_text
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.pipeline import Pipeline, Stage, StderrTo
@@ -44,6 +45,7 @@ def tokenize(text: str) -> Pipeline:
         CommandRefused: the text is empty, too long, no clean text, or has shell syntax that is not understood here.
     """
     check_text(text)
+    check_loop(text)
     return _Scanner(text).scan()
 
 
@@ -354,7 +356,7 @@ class _Scanner:
             return CommandRefused(
                 "ShellExpansion",
                 f"There is no shell here: a command inside a command{where} is not run.",
-                instead="Run the inner command in a call of its own, and write its result here.",
+                instead=_inner_first(self._text),
             )
         return CommandRefused(
             "ShellExpansion",
@@ -368,3 +370,10 @@ class _Scanner:
             f"The quote {quote} at character {self._at + 1} is not closed.",
             instead=f"Close it; a {quote} that is meant as such is written as \\{quote}.",
         )
+
+
+def _inner_first(text: str) -> str:
+    inner = inner_command(text)
+    if not inner:
+        return "Run the inner command in a call of its own, and write its result here."
+    return f"Write: `{inner}`; then put what it prints in its place, in a call of its own."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from k8s_mcp_server.policy.tools import Tool
 
@@ -42,7 +44,6 @@ def cli_environment(
         signals_confined: whether a process may signal itself, by which Go's runtime interrupts its own threads.
         diff_program: what ``kubectl diff`` starts; None leaves it without one.
     """
-    difference = {"KUBECTL_EXTERNAL_DIFF": f"{diff_program} -u -N"} if diff_program else {}
     return {
         **_COMMON,
         "HOME": str(workdir.home),
@@ -50,14 +51,46 @@ def cli_environment(
         "KUBECONFIG": str(workdir.kubeconfig),
         "KUBECACHEDIR": str(discovery_cache or workdir.home / "cache"),
         **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),
-        **difference,
+        **_difference(diff_program),
         **_OWN.get(name, {}),
+    }
+
+
+def argocd_environment(
+    workdir: Workdir, *, memory_bytes: int, signals_confined: bool, diff_program: Path | None = None
+) -> dict[str, str]:
+    """For argocd: the gateway as its server, over gRPC-web, with the command's own token; nothing of Kubernetes.
+
+    Its folder for temporary files is named relative to the one that it works in, because the path of a Unix socket is
+    short (108 bytes, unix(7)).
+    """
+    access = workdir.access
+    server = (
+        {}
+        if access is None
+        else {
+            "ARGOCD_SERVER": urlsplit(access.server_url).netloc,
+            "ARGOCD_AUTH_TOKEN": access.token,
+            "ARGOCD_OPTS": shlex.join(["--grpc-web", f"--server-crt={workdir.authority}"]),
+        }
+    )
+    return {
+        **_COMMON,
+        "HOME": str(workdir.home),
+        "TMPDIR": workdir.temporary_from_work,
+        **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),
+        **_difference(diff_program),
+        **server,
     }
 
 
 def go_filter_environment(*, memory_bytes: int, signals_confined: bool) -> dict[str, str]:
     """For a text filter that is a program of Go's."""
     return {**_COMMON, **_go(memory_bytes=memory_bytes, signals_confined=signals_confined)}
+
+
+def _difference(program: Path | None) -> dict[str, str]:
+    return {"KUBECTL_EXTERNAL_DIFF": f"{program} -u -N"} if program else {}
 
 
 def _go(*, memory_bytes: int, signals_confined: bool) -> dict[str, str]:

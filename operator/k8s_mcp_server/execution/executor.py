@@ -173,7 +173,7 @@ def _only_input(heredoc: bytes | None, stdin: bytes) -> bytes:
 
 def _relative(output: bytes, *, workdir: Workdir) -> bytes:
     """Paths in the command's own folders as the client knows them."""
-    for folder in (workdir.work, workdir.temporary):
+    for folder in (workdir.work, workdir.temporary, workdir.temporary_from_work):
         output = output.replace(f"{folder}/".encode(), b"")
     return output
 

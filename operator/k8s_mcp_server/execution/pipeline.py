@@ -26,15 +26,15 @@ class Stage:
         argv: its words; the first is the program's name, never a path.
         stderr: where standard error goes.
         discard_stdout: whether standard output goes nowhere (``>/dev/null``).
-        forwards_ports: whether it is a CLI that listens on a local port and connects to it.
         helper: one more program that it may start, as ``kubectl diff`` does; empty for none.
+        forwards_ports: whether it is a CLI that listens on a local port and connects to it.
     """
 
     argv: tuple[str, ...]
     stderr: StderrTo = StderrTo.CAPTURE
     discard_stdout: bool = False
-    forwards_ports: bool = False
     helper: str = ""
+    forwards_ports: bool = False
 
     @property
     def program(self) -> str:

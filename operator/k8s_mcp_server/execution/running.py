@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Final
 from k8s_mcp_server.execution import limits as process_limits
 from k8s_mcp_server.execution import usage
 from k8s_mcp_server.execution.binaries import BUILT_FILTERS
-from k8s_mcp_server.execution.environment import cli_environment, filter_environment, go_filter_environment
+from k8s_mcp_server.execution.environment import (
+    argocd_environment,
+    cli_environment,
+    filter_environment,
+    go_filter_environment,
+)
 from k8s_mcp_server.execution.pipeline import StderrTo
 from k8s_mcp_server.execution.processes import StageProcess, uninterrupted
 from k8s_mcp_server.execution.result import KilledFor, Progress, Result
@@ -21,6 +26,7 @@ from k8s_mcp_server.execution.sandbox.ports import local_ports
 from k8s_mcp_server.execution.sandbox.profile import cli_profile, filter_profile
 from k8s_mcp_server.execution.sandbox.spawn import ProcessSpec
 from k8s_mcp_server.execution.streams import Descriptors, PipeReader, PipeWriter
+from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
     import subprocess
@@ -213,6 +219,8 @@ class RunningPipeline:
 
     def _confinement(self, plan: StagePlan, *, index: int) -> tuple[Profile, dict[str, str], Path]:
         around = self._around
+        if plan.is_cli and plan.program.name == Tool.ARGOCD:
+            return self._argocd_confinement(plan)
         if plan.is_cli:
             cache = around.discovery_cache
             read = (around.workdir.kubeconfig, *((cache,) if cache else ()))
@@ -243,6 +251,26 @@ class RunningPipeline:
             )
             return filter_profile(plan.program), environment, Path("/")
         return filter_profile(plan.program), filter_environment(), Path("/")
+
+    def _argocd_confinement(self, plan: StagePlan) -> tuple[Profile, dict[str, str], Path]:
+        """No kubeconfig, but a folder for the socket over which it speaks with itself."""
+        around = self._around
+        workdir = around.workdir
+        profile = cli_profile(
+            plan.program,
+            read=(workdir.authority,),
+            write=(workdir.home, workdir.work),
+            connect_ports=around.connect_ports,
+            helper=plan.helper,
+            sockets_in=workdir.temporary,
+        )
+        environment = argocd_environment(
+            workdir,
+            memory_bytes=around.limits.memory_bytes,
+            signals_confined=around.sandbox.signals_confined,
+            diff_program=plan.helper.path if plan.helper else None,
+        )
+        return profile, environment, workdir.work
 
     async def _adopt(self, future: Future[subprocess.Popen[bytes]]) -> None:
         process = StageProcess(await asyncio.wrap_future(future), on_reaped=self._around.sandbox.ended)

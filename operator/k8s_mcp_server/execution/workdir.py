@@ -40,7 +40,9 @@ class Workdir:
     def __init__(self, parent: Path, *, access: ApiAccess | None, files: Mapping[str, bytes] | None = None) -> None:
         self._given = files or {}
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        self.access = access
         self.kubeconfig = self.path / "kubeconfig"
+        self.authority = self.path / "gateway.crt"
         self.home = self.path / "home"
         self.temporary = self.home / "tmp"
         self.work = self.path / "work"
@@ -52,12 +54,18 @@ class Workdir:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             if access is not None:
+                self.authority.write_text(access.ca_pem, encoding="ascii")
                 descriptor = os.open(self.kubeconfig, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                     file.write(kubeconfig_text(access))
         except OSError:
             self.remove()
             raise
+
+    @property
+    def temporary_from_work(self) -> str:
+        """The folder for temporary files as seen from the one that commands work in."""
+        return os.path.relpath(self.temporary, self.work)
 
     def scratch(self, name: str) -> Path:
         """Make one more folder, beside the home: for a process that must not see the kubeconfig."""

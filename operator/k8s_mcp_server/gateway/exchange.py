@@ -117,6 +117,7 @@ class Exchange(ServedRequest):
         if is_token_request(info):
             audiences = read_audiences(await self._whole_body(), content_type=content_type)
             self._info = info = replace(info, audiences=audiences)
+        session.about(info.namespace)
         required = required_requests(info, method=self._head.method, content_type=content_type)
         decision = await self._decide_as_planned(session, info, required)
         if not decision.allowed:

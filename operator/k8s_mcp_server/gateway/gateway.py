@@ -10,6 +10,7 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.gateway.argocd.exchange import AUTHENTICATION_HEADER, ArgoCDExchange
 from k8s_mcp_server.gateway.exchange import Exchange, Services
 from k8s_mcp_server.gateway.forwarding import FAILURES, Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
@@ -28,7 +29,10 @@ from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k8s_mcp_server.cluster.connection import ApiServer
+    from k8s_mcp_server.gateway.argocd.instance import ArgoCD
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.head import HeadRefused, RequestHead
     from k8s_mcp_server.gateway.helm.unfinished import Begun
@@ -51,6 +55,7 @@ class Gateway:
         metrics: counts decisions and forwarded requests.
         audit: gets a record of each request.
         service_account: our own username (``system:serviceaccount:<namespace>:<name>``), which requests act as.
+        argocd: instances of Argo CD, by name, the first being meant where a command names none.
         front_limits: of the commands' connections.
         upstream_limits: of the API server's.
     """
@@ -63,6 +68,7 @@ class Gateway:
         metrics: Metrics,
         audit: AuditLog,
         service_account: str,
+        argocd: Mapping[str, ArgoCD] | None = None,
         front_limits: FrontLimits | None = None,
         upstream_limits: UpstreamLimits | None = None,
     ) -> None:
@@ -79,6 +85,7 @@ class Gateway:
             audit=audit,
             service_account=service_account,
         )
+        self._argocd: Mapping[str, ArgoCD] = argocd or {}
         self._limits = front_limits or FrontLimits()
         self._connections: set[FrontConnection] = set()
         self._newest: deque[FrontConnection] = deque()  # among them all that have not shown a token yet
@@ -121,6 +128,8 @@ class Gateway:
         for connection in tuple(self._connections):
             await connection.end()
         self._pool.close()
+        for instance in self._argocd.values():
+            instance.close()
         if self._server is not None:
             await self._server.wait_closed()
             self._server = None
@@ -184,7 +193,12 @@ class Gateway:
 
     async def handle(self, head: RequestHead, body: ByteStream, connection: FrontConnection) -> None:
         """Serve one request."""
-        session = self._sessions.find(head.bearer_token)
+        session = self._sessions.find(head.headers.get(AUTHENTICATION_HEADER) or head.bearer_token)
+        if session is not None and session.tool is Tool.ARGOCD:
+            await ArgoCDExchange(
+                self._services, instances=self._argocd, connection=connection, head=head, body=body
+            ).serve()
+            return
         kind = _EXCHANGES.get(session.tool, Exchange) if session is not None else Exchange
         await kind(self._services, connection=connection, head=head, body=body).serve()
 

@@ -27,7 +27,8 @@ _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _SINGLE: Final = frozenset(
     {
         "authorization", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
-        "if-match", "if-none-match", "sec-websocket-key", "sec-websocket-version", "transfer-encoding", "upgrade",
+        "if-match", "if-none-match", "sec-websocket-key", "sec-websocket-version", "token", "transfer-encoding",
+        "upgrade",
         "user-agent",
     }
 )  # fmt: skip

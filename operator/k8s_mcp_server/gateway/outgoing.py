@@ -49,15 +49,18 @@ class Attribution:
     command_id: str
     audit_id: str
 
-    def fields(self, user_agent: str) -> list[tuple[str, str]]:
-        """Header fields that carry it; the client comes first in the user agent, so that no length can push it out."""
+    def user_agent(self, program: str) -> str:
+        """A ``User-Agent`` that names the client first, so that no length can push it out."""
         client = quote(self.client, safe=_PRINTABLE)
-        agent = f"{client} command/{self.command_id} {user_agent}".strip()[:_LONGEST_USER_AGENT]
+        return f"{client} command/{self.command_id} {program}".strip()[:_LONGEST_USER_AGENT]
+
+    def fields(self, user_agent: str) -> list[tuple[str, str]]:
+        """Header fields that carry it."""
         return [
             ("Impersonate-User", self.service_account),
             *(("Impersonate-Group", group) for group in self._groups()),
-            (f"Impersonate-Extra-{quote(EXTRA_KEY, safe='')}", client),
-            ("User-Agent", agent),
+            (f"Impersonate-Extra-{quote(EXTRA_KEY, safe='')}", quote(self.client, safe=_PRINTABLE)),
+            ("User-Agent", self.user_agent(user_agent)),
             ("Audit-ID", self.audit_id),
         ]
 
@@ -89,7 +92,7 @@ def encode_head(
     Raises:
         Unavailable: the service's own token cannot be read.
     """
-    fields = [("Host", _host(api_server)), ("Authorization", f"Bearer {api_server.token()}")]
+    fields = [("Host", api_server.authority), ("Authorization", f"Bearer {api_server.token()}")]
     fields += attribution.fields(head.headers.get("user-agent"))
     fields += [(name, value) for name, value in head.headers if name in _FORWARDED and name not in overrides]
     fields += [(name, value) for name, value in overrides.items() if value]
@@ -101,8 +104,3 @@ def encode_head(
         fields.append(("Content-Length", str(content_length)))
     lines = [f"{head.method} {target.encode()} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "", ""]
     return "\r\n".join(lines).encode("ascii")
-
-
-def _host(api_server: ApiServer) -> str:
-    host = f"[{api_server.host}]" if ":" in api_server.host else api_server.host
-    return f"{host}:{api_server.port}"

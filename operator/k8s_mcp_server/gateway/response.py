@@ -60,9 +60,10 @@ class ResponseWriter:
             headers: the API server's; those on the allow list are passed on.
             length: of the body, None when it is not known.
         """
-        self._begin(status, [(name, value) for name, value in headers if name in _FORWARDED], length=length)
+        self.begin(status, [(name, value) for name, value in headers if name in _FORWARDED], length=length)
 
-    def _begin(self, status: int, fields: list[tuple[str, str]], *, length: int | None) -> None:
+    def begin(self, status: int, fields: list[tuple[str, str]], *, length: int | None) -> None:
+        """As ``start``, with header fields of our own."""
         if status not in _WITHOUT_BODY:
             self._chunked = length is None
             fields.append(("transfer-encoding", "chunked") if length is None else ("content-length", str(length)))
@@ -113,7 +114,7 @@ class ResponseWriter:
         fields = [("content-type", "application/json"), ("cache-control", "no-store"), *more]
         if audit_id:
             fields.append(("audit-id", audit_id))
-        self._begin(status, fields, length=len(body))
+        self.begin(status, fields, length=len(body))
         self._connection.write(self._held + body)
         self._held = b""
 

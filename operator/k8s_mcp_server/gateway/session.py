@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TOKEN_BYTES: Final = 32
 _MOST_DENIALS: Final = 20
+_MOST_NAMESPACES: Final = 5
 
 
 class Abortable(Protocol):
@@ -53,9 +54,12 @@ class CommandSession:
         writes: writes that were forwarded to be made.
         denials: what was said about the first twenty denials, each once, in order.
         denial_reasons: why requests were denied.
+        next_command: what works now, as the first denial with such a command said; empty when none had one.
+        namespaces: the first of those that requests were about, in order.
         policies: names of the policies whose rules decided, in order of first use.
         plan: what the command may ask for by rights of another name; set before it starts.
         left_out: resources whose lists and watches were answered with nothing, as ``secrets`` or ``gateways.GROUP``.
+        argocd: the instance of Argo CD that the command means; empty for the first.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
         unfinished: operations on releases that helm has begun and not ended.
@@ -76,9 +80,12 @@ class CommandSession:
     writes: int = 0
     denials: list[str] = field(default_factory=list)
     denial_reasons: set[Reason] = field(default_factory=set)
+    next_command: str = ""
+    namespaces: dict[str, None] = field(default_factory=dict)
     policies: dict[str, None] = field(default_factory=dict)
     plan: CommandPlan = field(default_factory=CommandPlan)
     left_out: dict[str, None] = field(default_factory=dict)
+    argocd: str = ""
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
     unfinished: Unfinished = field(default_factory=Unfinished, repr=False)
@@ -87,6 +94,11 @@ class CommandSession:
     def filtered(self) -> bool:
         """Whether any answer that the command saw was cut to its policy."""
         return self.requests_filtered > 0
+
+    def about(self, namespace: str) -> None:
+        """Remember a namespace that a request named."""
+        if namespace and len(self.namespaces) < _MOST_NAMESPACES:
+            self.namespaces[namespace] = None
 
     def end(self, decision: Decision) -> None:
         """A denial takes back what the command does: it is to end."""
@@ -106,6 +118,7 @@ class CommandSession:
         else:
             self.requests_denied += 1
             self.denial_reasons.add(decision.reason)
+            self.next_command = self.next_command or decision.next_command
             if decision.advice not in self.denials and len(self.denials) < _MOST_DENIALS:
                 self.denials.append(decision.advice)
 

@@ -249,5 +249,10 @@ def _generation(metadata: Mapping[str, Any]) -> int:
 
 def _messages(error: ValidationError) -> tuple[str, ...]:
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    lines = (f"spec.{'.'.join(map(str, item['loc']))}: {item['msg']}".replace("spec.:", "spec:") for item in found)
+    lines = (f"spec.{'.'.join(map(str, item['loc']))}: {_text_of(item)}".replace("spec.:", "spec:") for item in found)
     return tuple(line[:_MAX_ERROR_LENGTH] for line in lines)[:_MAX_ERRORS]
+
+
+def _text_of(error: Mapping[str, Any]) -> str:
+    is_unknown = error["type"] == "extra_forbidden"
+    return "this version of the server knows no such field" if is_unknown else str(error["msg"])

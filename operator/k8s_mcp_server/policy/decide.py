@@ -22,6 +22,7 @@ from k8s_mcp_server.policy.decision import Decision, ListCut, Reason, RuleRef, V
 from k8s_mcp_server.policy.dry_run import has_dry_run, may_change
 from k8s_mcp_server.policy.matching import Fit, Question, deny_takes, narrows_namespace, rule_gives
 from k8s_mcp_server.policy.nearest import nearest
+from k8s_mcp_server.policy.next_command import next_command
 from k8s_mcp_server.policy.refuse import refuse, why_inactive
 from k8s_mcp_server.policy.scopes import NamespaceLabels
 from k8s_mcp_server.policy.sensitive import is_review_about_oneself, why_never
@@ -42,10 +43,11 @@ _DISCOVERY_PREFIXES = ("/api/", "/apis/", "/openapi/v3/")
 def decide(request: RequestInfo, context: DecisionContext) -> Decision:
     """Whether the client may make the request with the tool, and why."""
     case = Case.of(request, context)
-    decision = _judge(case)
-    if decision is not None:
+    confirms = partial(allows, context=context)
+    decision = _judge(case) or refuse(case, nearest=nearest(case, allows=confirms))
+    if decision.allowed or decision.reason is Reason.SNAPSHOT_STALE:
         return decision
-    return refuse(case, nearest=nearest(case, allows=partial(allows, context=context)))
+    return replace(decision, next_command=next_command(case, allows=confirms))
 
 
 def decide_denies(request: RequestInfo, context: DecisionContext) -> Decision:

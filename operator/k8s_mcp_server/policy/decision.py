@@ -77,6 +77,7 @@ class Decision:
         message: one or two sentences for the client; names nothing that the client could not see.
         matched: the rule that allowed or denied, None when no rule did.
         nearest: for a denial, the nearest things that are allowed, such as ``get pods in team-a``; may be empty.
+        next_command: for a denial, a command line that works now; empty when there is none.
         cut: for ``filtered`` and some of ``audit``, which objects may be seen; None when all may.
         dry_run: a write that may be forwarded only as a dry run.
     """
@@ -86,15 +87,16 @@ class Decision:
     message: str = ""
     matched: RuleRef | None = None
     nearest: tuple[str, ...] = ()
+    next_command: str = ""
     cut: ListCut | None = None
     dry_run: bool = False
 
     @property
     def advice(self) -> str:
         """The message, and for a denial the nearest things that are allowed: what a client is told."""
-        if not self.nearest:
-            return self.message
-        return f"{self.message} Allowed instead: {'; '.join(self.nearest)}."
+        instead = f" Allowed instead: {'; '.join(self.nearest)}." if self.nearest else ""
+        ready = f" Works now: `{self.next_command}`." if self.next_command else ""
+        return f"{self.message}{instead}{ready}"
 
     @property
     def allowed(self) -> bool:

@@ -37,7 +37,6 @@ DURATION = r"^([1-9][0-9]{0,4}(h|m|s)){1,3}$"
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 QUANTITY = r"^[1-9][0-9]{0,14}(Ki|Mi|Gi|k|M|G)?$"
 
-ServedTool = Literal["kubectl", "istioctl"]
 Description = Annotated[str, Field(max_length=512, pattern=TEXT)]
 RuleName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
@@ -53,6 +52,7 @@ UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
 UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
 GroupPrefix = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
+ToolName = Literal["kubectl", "helm", "istioctl", "argocd"]
 Quantity = Annotated[str, Field(max_length=20, pattern=QUANTITY)]
 
 
@@ -259,9 +259,7 @@ class SpecModel(_Strict):
 
     description: Description = ""
     subjects: Annotated[tuple[SubjectModel, ...], Field(strict=False, min_length=1, max_length=64)]
-    tools: Annotated[
-        tuple[Literal["kubectl", "helm", "istioctl"], ...], Field(strict=False, min_length=1, max_length=4)
-    ] = ("kubectl",)
+    tools: Annotated[tuple[ToolName, ...], Field(strict=False, min_length=1, max_length=4)] = ("kubectl",)
     rules: Annotated[tuple[RuleModel, ...], Field(strict=False, max_length=64)] = ()
     deny: Annotated[tuple[DenyRuleModel, ...], Field(strict=False, max_length=64)] = ()
     mode: Literal["Enforce", "DryRun", "Audit"] = "Enforce"

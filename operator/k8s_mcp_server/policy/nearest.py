@@ -15,7 +15,7 @@ from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.explain import printable, resource
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, Operator, Reach, reach
 from k8s_mcp_server.policy.sensitive import COLLECTION_READS
-from k8s_mcp_server.policy.virtual import scope_of
+from k8s_mcp_server.policy.virtual import ARGOCD_GROUP, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ MAX_SUGGESTIONS = 3
 _MAX_TRIED = 6  # each costs a decision
 _MAX_PLACES = 2  # of one rule
 _MAX_LOOKED_AT = 8  # namespaces, to find those places
+_ARGOCD_VERBS = ("get", "sync", "update", "create")
 _VERBS = ("get", "list", "watch", "patch", "create")
 
 
@@ -72,17 +73,17 @@ def _candidates(case: Case) -> Iterator[RequestInfo]:
         if rule.has_verb(request.verb):
             yield from _elsewhere(rule, request, case)
     for rule in about:
-        if _is_here(rule.scope, case):
-            yield from (_with_name(rule, replace(request, verb=verb)) for verb in _other_verbs(rule, request.verb))
+        if is_here(rule.scope, case):
+            yield from (with_name(rule, replace(request, verb=verb)) for verb in _other_verbs(rule, request.verb))
     for rule in about:
         for verb in islice(_other_verbs(rule, request.verb), 1):
             yield from _elsewhere(rule, replace(request, verb=verb), case)
     for rule in rules:
-        if _is_here(rule.scope, case):
+        if is_here(rule.scope, case):
             yield from islice(_other_resources(rule, request, case), 1)
 
 
-def _is_here(scope: RuleScope, case: Case) -> bool:
+def is_here(scope: RuleScope, case: Case) -> bool:
     """Whether the scope reaches the place of the request."""
     namespace, snapshot = case.request.namespace, case.context.snapshot
     if not isinstance(scope, NamespaceNames | NamespaceLabels) or not namespace:
@@ -91,7 +92,8 @@ def _is_here(scope: RuleScope, case: Case) -> bool:
 
 
 def _other_verbs(rule: Rule, asked: str) -> Iterator[str]:
-    return (verb for verb in _VERBS if verb != asked and rule.has_verb(verb))
+    known = _ARGOCD_VERBS if ARGOCD_GROUP in rule.groups else _VERBS
+    return (verb for verb in known if verb != asked and rule.has_verb(verb))
 
 
 def _other_resources(rule: Rule, request: RequestInfo, case: Case) -> Iterator[RequestInfo]:
@@ -102,18 +104,18 @@ def _other_resources(rule: Rule, request: RequestInfo, case: Case) -> Iterator[R
             scope = scope_of(case.context.catalog, group=group, resource=plural)
             if verb and scope is (Scope.NAMESPACED if request.namespace else Scope.CLUSTER):
                 other = replace(request, verb=verb, api_group=group, resource=plural, subresource="", name="")
-                yield _with_name(rule, other)
+                yield with_name(rule, other)
 
 
 def _elsewhere(rule: Rule, request: RequestInfo, case: Case) -> Iterator[RequestInfo]:
     if isinstance(rule.scope, ClusterScope):
-        yield _with_name(rule, request)
+        yield with_name(rule, request)
     elif isinstance(rule.scope, NamespaceNames | NamespaceLabels):
-        for namespace in islice(_namespaces(rule.scope, case), _MAX_PLACES):
-            yield _with_name(rule, replace(request, namespace=namespace, name=""))
+        for namespace in islice(namespaces_of(rule.scope, case), _MAX_PLACES):
+            yield with_name(rule, replace(request, namespace=namespace, name=""))
 
 
-def _namespaces(scope: NamespaceScope, case: Case) -> Iterator[str]:
+def namespaces_of(scope: NamespaceScope, case: Case) -> Iterator[str]:
     """Some namespaces that the scope reaches, found without going through all."""
     snapshot, environment = case.context.snapshot, case.context.environment
     if isinstance(scope, NamespaceNames):
@@ -142,7 +144,7 @@ def _labelled(scope: NamespaceLabels, snapshot: Snapshot) -> Iterator[str]:
     yield from snapshot.namespace_names
 
 
-def _with_name(rule: Rule, request: RequestInfo) -> RequestInfo:
+def with_name(rule: Rule, request: RequestInfo) -> RequestInfo:
     """The request with a name that the rule gives, or without one where the rule does not ask for it."""
     names = rule.resource_names
     if names is None:

@@ -39,30 +39,14 @@ class CommandArguments:
 
 def input_schema(tool: Tool) -> dict[str, Any]:
     """The JSON schema of the arguments, as ``tools/list`` publishes it."""
+    pipes = " Pipes into grep, jq, yq, awk, sed, sort and the like work; there is no shell."
     return {
         "type": "object",
         "properties": {
-            "command": {
-                "type": "string",
-                "minLength": 1,
-                "description": f"The command line, such as {_example(tool)!r}. Pipes into grep, jq, sort, uniq, head, "
-                "tail, wc, cut, tr, sed and awk work; there is no shell, so no $(…), >, && or ;.",
-            },
-            "stdin": {
-                "type": "string",
-                "description": "Standard input of the first program: manifests for `apply -f -`, for example.",
-            },
-            "files": {
-                "type": "object",
-                "additionalProperties": {"type": "string"},
-                "description": "Files by relative name, for -f NAME, -k . and the like. Files that the command writes "
-                "come back in `files`.",
-            },
-            "timeout": {
-                "type": "number",
-                "minimum": 1,
-                "description": "Seconds the command may take. Left out: your limit. More than the limit: cut to it.",
-            },
+            "command": {"type": "string", "description": f"Such as {_example(tool)!r}.{pipes}"},
+            "stdin": {"type": "string", "description": "For -f -"},
+            "files": {"type": "object", "description": "name: text, for -f NAME or -k ."},
+            "timeout": {"type": "number", "description": "seconds"},
         },
         "required": ["command"],
         "additionalProperties": False,
@@ -83,7 +67,7 @@ def read_arguments(arguments: Mapping[str, Any], *, tool: Tool) -> CommandArgume
         )
     return CommandArguments(
         command=_command(arguments.get("command"), tool=tool),
-        stdin=_stdin(arguments.get("stdin")),
+        stdin=read_stdin(arguments.get("stdin")),
         files=read_files(arguments.get("files")),
         timeout=_timeout(arguments.get("timeout")),
     )
@@ -99,7 +83,8 @@ def _command(value: object, *, tool: Tool) -> str:
     return value
 
 
-def _stdin(value: object) -> bytes:
+def read_stdin(value: object) -> bytes:
+    """The ``stdin`` argument. Raises CommandRefused."""
     if value is None:
         return b""
     if not isinstance(value, str):

@@ -51,7 +51,8 @@ class KubectlCache:
         discovery: says when something has changed.
         parent: where the folders go; private to this server.
         port: the gateway's, which is part of the layout.
-        published: called with each new folder; commands started from then on should use it.
+        published: called with each new folder, which commands started from then on should use, and with what it was
+            made from: aggregated discovery by path, and ``gitVersion``.
         clock: monotonic seconds.
         poll_seconds: how often discovery is looked at.
     """
@@ -63,7 +64,7 @@ class KubectlCache:
         discovery: Discovery,
         parent: Path,
         port: int,
-        published: Callable[[Path], None],
+        published: Callable[[Path, Mapping[str, Any]], None],
         clock: Callable[[], float],
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
@@ -102,11 +103,13 @@ class KubectlCache:
         """
         async with self._connect() as client:
             answers = [await client.request("GET", path, headers={"Accept": ACCEPT}) for path in PATHS]
-        files = cache_files(answer.json() for answer in answers)
+            version = (await client.request("GET", "/version")).json()
+        documents = dict(zip(PATHS, (answer.json() for answer in answers), strict=True))
+        files = cache_files(documents.values())
         self._generation += 1
         folder = self._root / str(self._generation)
         await asyncio.to_thread(_write, folder / "discovery" / f"127.0.0.1_{self._port}", files)
-        self._published(folder)
+        self._published(folder, documents | {"gitVersion": version.get("gitVersion", "v1.0.0")})
         self._written.append(folder)
         while len(self._written) > _KEPT_GENERATIONS:
             await asyncio.to_thread(shutil.rmtree, self._written.pop(0), ignore_errors=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from k8s_mcp_server.commands.advice import answer_in_exit_code, narrower, without_following
 from k8s_mcp_server.execution.result import KilledFor
-from k8s_mcp_server.serving.result import CommandResult, Status
-from k8s_mcp_server.serving.text import escape_hidden, json_size, safe_text
+from k8s_mcp_server.serving.result import FOLLOWED, CommandResult, Status
+from k8s_mcp_server.serving.text import SafeText, escape_hidden, json_size, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from k8s_mcp_server.execution.pipeline import Pipeline
     from k8s_mcp_server.execution.result import Result
     from k8s_mcp_server.policy.decision import Decision, Reason
     from k8s_mcp_server.policy.limits import Limits
@@ -63,6 +65,14 @@ class Requests(Protocol):
         """How many others there were."""
 
     @property
+    def next_command(self) -> str:
+        """What works now, when something was denied; may be empty."""
+
+    @property
+    def namespaces(self) -> Collection[str]:
+        """Those that requests named."""
+
+    @property
     def denials(self) -> Sequence[str]:
         """What was said about the denied ones."""
 
@@ -76,6 +86,7 @@ class Run:
     """The identity and limits of a command that ran.
 
     Args:
+        pipeline: what was run.
         limits: that were in force for it; its timeout is the one asked for.
         longest_timeout: seconds that it could have asked for.
         timeout_clamped: it asked for more.
@@ -83,6 +94,7 @@ class Run:
 
     command_id: str
     cluster: str
+    pipeline: Pipeline
     limits: Limits
     longest_timeout: int
     timeout_clamped: bool
@@ -91,16 +103,20 @@ class Run:
 def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult:
     """The result for the client: status, output made safe to read, and what policy did to it."""
     most = run.limits.output_bytes
-    stdout = safe_text(result.stdout, max_bytes=most, max_json_bytes=_STDOUT_JSON_BYTES)
+    stdout = _cut_at_a_line(
+        safe_text(result.stdout, max_bytes=most, max_json_bytes=_STDOUT_JSON_BYTES), more=result.stdout_truncated
+    )
     stderr = safe_text(result.stderr, max_bytes=most, max_json_bytes=_STDERR_JSON_BYTES)
     files, left_out = _files(result, max_bytes=most, max_json_bytes=_STDOUT_JSON_BYTES - json_size(stdout.text))
     truncated = result.stdout_truncated or result.stderr_truncated or stdout.truncated or stderr.truncated
     status, reason, message = _verdict(result, run=run, requests=requests)
+    shorter = narrower(run.pipeline, lines=stdout.text.count("\n")) if truncated else ""
     return CommandResult(
         status=status,
         command_id=run.command_id,
         cluster=run.cluster,
         exit_code=result.exit_code,
+        namespaces=tuple(requests.namespaces),
         dry_run=_dry_run(requests),
         stdout=stdout.text,
         stderr=stderr.text,
@@ -114,9 +130,22 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         timeout_clamped=run.timeout_clamped,
         reason=reason,
         message=message,
-        hint=_hint(status, truncated=truncated, run=run),
+        hint=_hint(status, reason=reason, truncated=truncated, run=run),
+        next_command=shorter or _next(status, reason=reason, run=run, requests=requests),
         denials=tuple(dict.fromkeys(requests.denials))[:_DENIALS_SHOWN],
     )
+
+
+def _cut_at_a_line(text: SafeText, *, more: bool) -> SafeText:
+    """A last line of which the end is missing is left out, when there are others."""
+    at = text.text.rfind("\n") + 1
+    return SafeText(text=text.text[:at], truncated=True) if (more or text.truncated) and at else text
+
+
+def _next(status: Status, *, reason: str, run: Run, requests: Requests) -> str:
+    if status is Status.DENIED:
+        return requests.next_command
+    return without_following(run.pipeline) if reason == FOLLOWED else ""
 
 
 def _files(result: Result, *, max_bytes: int, max_json_bytes: int) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -142,6 +171,9 @@ def _is_text(content: bytes) -> bool:
 
 
 def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, str, str]:
+    if result.timed_out and without_following(run.pipeline):
+        message = f"followed for {run.limits.timeout_seconds} s, as long as it may run; what came by then is here"
+        return Status.TIMED_OUT, FOLLOWED, message
     if result.timed_out:
         return Status.TIMED_OUT, "Timeout", f"ended after {run.limits.timeout_seconds} s"
     if result.killed_for is KilledFor.OUTPUT:
@@ -155,16 +187,18 @@ def _verdict(result: Result, *, run: Run, requests: Requests) -> tuple[Status, s
     if requests.ended_by is not None and result.killed_for is KilledFor.POLICY and not requests.requests_revoked:
         message = f"ended while it ran; what it changes may be incomplete. {requests.ended_by.message}"
         return Status.DENIED, requests.ended_by.reason.value, message
-    return _verdict_on_ended(result, requests=requests)
+    return _verdict_on_ended(result, run=run, requests=requests)
 
 
-def _verdict_on_ended(result: Result, *, requests: Requests) -> tuple[Status, str, str]:
+def _verdict_on_ended(result: Result, *, run: Run, requests: Requests) -> tuple[Status, str, str]:
     """How a command did that came to its own end."""
     if requests.requests_revoked:  # also with exit code 0: kubectl takes the end of a watch for a success
         message = "a policy changed while it ran, which ended a request; the output stops there"
         return Status.DENIED, _why(requests), message
     if result.exit_code == 0:  # also where a denied request was one that the command can do without
         return Status.SUCCEEDED, "", ""
+    if answer := answer_in_exit_code(run.pipeline, result.stage_exit_codes):
+        return Status.SUCCEEDED, "", f"exit code {result.exit_code}: {answer}"
     if requests.requests_denied:
         return Status.DENIED, _why(requests), "policy refused a request that the command needs"
     return Status.FAILED, "", ""
@@ -186,9 +220,11 @@ def _why(requests: Requests) -> str:
     return reasons.pop() if len(reasons) == 1 else "PolicyDenied"
 
 
-def _hint(status: Status, *, truncated: bool, run: Run) -> str:
+def _hint(status: Status, *, reason: str, truncated: bool, run: Run) -> str:
     if truncated:
         return _ASK_FOR_LESS
+    if reason == FOLLOWED:
+        return "`wait --for=…` ends by itself; without --watch or --follow the answer comes at once"
     if status is Status.TIMED_OUT:
         quicker = "ask for something quicker; without --watch or --follow, for example"
         if run.limits.timeout_seconds < run.longest_timeout:

@@ -208,7 +208,12 @@ class CommandRunner:
             return await self._attempt(command)
         except CommandRefused as refusal:
             return self._answer(
-                command, Status.REFUSED, reason=refusal.reason, message=refusal.message, hint=refusal.instead
+                command,
+                Status.REFUSED,
+                reason=refusal.reason,
+                message=refusal.message,
+                hint=refusal.instead,
+                next_command=refusal.next_command,
             )
         except CommandDenied as denial:
             return self._answer(command, Status.DENIED, reason=denial.reason, message=denial.message, hint=denial.hint)
@@ -291,6 +296,7 @@ class CommandRunner:
         run = Run(
             command_id=command.command_id,
             cluster=self._cluster,
+            pipeline=pipeline,
             limits=command.limits,
             longest_timeout=command.standing.limits.timeout_seconds,
             timeout_clamped=command.timeout_clamped,

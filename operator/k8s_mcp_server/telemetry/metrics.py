@@ -43,6 +43,12 @@ class Metrics:
             "Time from forwarding a request to the head of its answer, in seconds.",
             "method",
         )
+        self._argocd = self._counter("k8s_mcp_argocd_calls", "Calls made to Argo CD for commands.", "method", "code")
+        self._argocd_seconds = self._histogram(
+            "k8s_mcp_argocd_call_duration_seconds",
+            "Time from making a call to Argo CD to the head of its answer, in seconds.",
+            "method",
+        )
         self._authentications = self._counter(
             "k8s_mcp_authentications", "Authentications of MCP clients.", "authenticator", "outcome"
         )
@@ -93,6 +99,11 @@ class Metrics:
         method = _known(method, _METHODS)
         self._upstream.labels(method, str(code)).inc()
         self._upstream_seconds.labels(method).observe(seconds)
+
+    def argocd_call(self, *, method: str, code: int, seconds: float) -> None:
+        """Count one call to Argo CD: its method (a closed set) and gRPC's status, 14 where no answer came."""
+        self._argocd.labels(method, str(code)).inc()
+        self._argocd_seconds.labels(method).observe(seconds)
 
     def authentication(self, *, authenticator: str, outcome: str) -> None:
         """Count one authentication of an MCP client."""

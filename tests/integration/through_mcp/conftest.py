@@ -17,7 +17,7 @@ from tests.support.agent import Agent
 from tests.support.recording import ObjectRecorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from devtools.cluster import TestCluster
 
@@ -108,6 +108,13 @@ def apply_policy(cluster: TestCluster, name: str, spec: dict[str, Any]) -> None:
     """Create or replace a policy as the administrator."""
     body = {"apiVersion": "k8s-mcp.io/v1alpha1", "kind": "McpAccessPolicy", "metadata": {"name": name}, "spec": spec}
     cluster.kubectl("apply", "--filename=-", input=json.dumps(body))
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Wait until it holds; ``what`` was the case until the end, where it does not."""
+    deadline = time.monotonic() + _IN_FORCE_WITHIN
+    while not holds():
+        assert time.monotonic() < deadline, f"{what} after {_IN_FORCE_WITHIN:.0f} s"
 
 
 def await_in_force(agent: Agent, policy: str) -> None:

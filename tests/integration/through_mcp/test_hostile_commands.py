@@ -184,6 +184,119 @@ FILES = [
     "get cm | wc --files0-from=/etc/passwd",
     "get cm | uniq /etc/passwd /tmp/x",
 ]
+FILTERS = [
+    "get cm -o yaml | yq 'load(\"/etc/passwd\")'",
+    "get cm -o yaml | yq 'load_str(\"/etc/passwd\")'",
+    "get cm -o yaml | yq -n 'load_str(\"/proc/self/environ\")'",
+    "get cm -o yaml | yq . /etc/passwd",
+    "get cm -o yaml | yq -i '.a = 1' /etc/passwd",
+    "get cm -o yaml | yq eval-all . /proc/1/environ",
+    "get cm -o yaml | yq --from-file /etc/passwd",
+    "get cm -o yaml | yq -s '\"/tmp/x\"' .",
+    "get cm -o yaml | yq --front-matter=extract . /etc/passwd",
+    "get cm -o yaml | yq -n 'strenv(KUBECONFIG)'",
+    "get cm -o yaml | yq -n 'system(\"cat /etc/passwd\")'",
+    'get cm -o yaml | yq --security-enable-system-operator -n \'system("cat"; ["/etc/passwd"])\'',
+    "get cm | column -t /etc/passwd",
+    "get cm | grep root /etc/passwd",
+    "get cm | grep --include='*' -R root /etc",
+    "get cm | grep -zoa '.*' /proc/self/environ",
+    "get cm | awk -f /etc/passwd",
+    "get cm | awk '{print > \"/tmp/x\"}'",
+    'get cm | awk \'BEGIN{print "cat /etc/passwd" | "sh"}\'',
+    "get cm | awk 'BEGIN{for(k in ENVIRON)print k,ENVIRON[k]}'",
+    "get cm | awk 1 /etc/passwd",
+    "get cm | sed -n p /etc/passwd",
+    "get cm | sed --in-place s/root/x/ /etc/passwd",
+    "get cm | sed -f /etc/passwd",
+    "get cm | sed 's/.*/cat \\/etc\\/passwd/e'",
+    "get cm | sed 'R /etc/passwd'",
+    "get cm | sort --files0-from=/etc/passwd",
+    "get cm | sort -T /etc -S 1k",
+    "get cm | sort -m /etc/passwd /etc/group",
+    "get cm -o json | jq . /etc/passwd",
+    "get cm -o json | jq -R . /etc/passwd",
+    "get cm -o json | jq --slurpfile a /etc/passwd '$a'",
+    "get cm -o json | jq -L /etc 'import \"passwd\" as x; .'",
+    "get cm -o json | jq -f /etc/passwd",
+    "get cm | head -c 100 /proc/1/environ",
+    "get cm | cut -c1- /proc/self/environ",
+    "get cm | uniq - /tmp/x",
+    "get cm | wc -c /etc/shadow",
+    "get cm | tail -n +1 /etc/passwd",
+    "get cm | tr a b /etc/passwd",
+]
+LOCAL = [
+    "diff -f /etc",
+    "diff -k /etc",
+    "diff -f https://127.0.0.1/x.yaml",
+    "kustomize ../..",
+    "kustomize https://github.com/x/y",
+    "apply -k https://github.com/x/y",
+    "apply -f ../kubeconfig",
+    "get -f ../../../etc/passwd",
+    "cp /etc/passwd seen:/x",
+    "cp ../kubeconfig seen:/x",
+    "cp seen:/etc/passwd ../../x",
+    f"cp {OTHER}/seen:/etc/passwd x",
+    "create configmap x --from-file=../kubeconfig --dry-run=client -o yaml",
+    "create configmap x --from-file=/ --dry-run=client -o yaml",
+    "create secret tls x --cert=/etc/passwd --key=/etc/passwd --dry-run=client -o yaml",
+    "create secret docker-registry x --from-file=/etc/passwd --dry-run=client -o yaml",
+    "config view --raw --flatten",
+    "config view --minify --raw -o json",
+    "cluster-info dump --output-directory=/tmp/x",
+    "patch cm seen --patch-file=/etc/passwd",
+    "set env deployment/x --from=configmap/seen --env-file=/etc/passwd",
+    "run x --image=a --overrides=@/etc/passwd --dry-run=client -o yaml",
+]
+
+# What a kustomization or a manifest may try from within its files.
+_FROM_FILES = {
+    "a file of the machine": (
+        "kustomize .",
+        {"kustomization.yaml": "configMapGenerator: [{name: x, files: [/etc/passwd]}]"},
+    ),
+    "a way out": (
+        "kustomize . --load-restrictor=LoadRestrictionsNone",
+        {"kustomization.yaml": "configMapGenerator: [{name: x, files: [../../../../../../etc/passwd]}]"},
+    ),
+    "environment": (
+        "kustomize .",
+        {"kustomization.yaml": "configMapGenerator: [{name: x, envs: [/proc/self/environ]}]"},
+    ),
+    "a resource out of the folder": (
+        "kustomize . --load-restrictor=LoadRestrictionsNone",
+        {"kustomization.yaml": "resources: [/var/run/secrets/kubernetes.io/serviceaccount/token]"},
+    ),
+    "a remote base": ("kustomize .", {"kustomization.yaml": "resources: ['https://127.0.0.1/x']"}),
+    "a plugin": (
+        "kustomize . --enable-alpha-plugins --enable-exec",
+        {
+            "kustomization.yaml": "generators: [g.yaml]",
+            "g.yaml": "apiVersion: x/v1\nkind: X\nmetadata: {name: x, annotations: {config.kubernetes.io/function: "
+            '"exec: {path: /bin/cat, args: [/etc/passwd]}"}}',
+        },
+    ),
+    "a chart": (
+        "kustomize . --enable-helm --helm-command=/bin/cat",
+        {"kustomization.yaml": "helmCharts: [{name: x, repo: 'https://127.0.0.1', version: 1.0.0}]"},
+    ),
+    "a manifest for elsewhere": (
+        "apply -f x.yaml",
+        {"x.yaml": f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: new, namespace: {OTHER}}}"},
+    ),
+    "a diff of elsewhere": (
+        "diff -f x.yaml",
+        {"x.yaml": f"apiVersion: v1\nkind: Secret\nmetadata: {{name: s, namespace: {OTHER}}}"},
+    ),
+    "a diff of a Secret": (
+        "diff -f x.yaml",
+        {"x.yaml": f"apiVersion: v1\nkind: Secret\nmetadata: {{name: s, namespace: {MINE}}}"},
+    ),
+    "a template": ("get cm -o go-template-file=x", {"x": '{{ index . "/etc/passwd" }}'}),
+}
+
 SHELL = [
     "get cm; cat /etc/passwd",
     "get cm && cat /etc/passwd",
@@ -239,7 +352,7 @@ def _case(command: str) -> str:
     return command.replace(MINE, "MINE").replace(OTHER, "OTHER").replace(MARK, "MARK")[:70]
 
 
-@pytest.mark.parametrize("command", NAMESPACES + SECRETS + IDENTITY + FILES + SHELL, ids=_case)
+@pytest.mark.parametrize("command", NAMESPACES + SECRETS + IDENTITY + FILES + FILTERS + LOCAL + SHELL, ids=_case)
 def test_nothing_out_of_reach_comes_back(command: str, reader: Agent) -> None:
     # The reader's namespace is given where the command names none, so that harmless parts of it could succeed.
     full = (
@@ -250,6 +363,17 @@ def test_nothing_out_of_reach_comes_back(command: str, reader: Agent) -> None:
     spoken = "\n".join(str(answer.fields.get(part, "")) for part in ("stdout", "stderr"))
     assert MARK not in spoken
     assert [word for word in _CREDENTIALS if word in answer.everything] == []
+
+
+@pytest.mark.parametrize("case", _FROM_FILES)
+def test_files_of_a_command_reach_nothing_else(case: str, reader: Agent, cluster: TestCluster) -> None:
+    command, files = _FROM_FILES[case]
+    before = _state(cluster)
+    answer = reader.kubectl(f"{command} -n {MINE}" if "x.yaml" not in command else command, files=files, timeout=10)
+    assert answer.status, answer.everything
+    assert MARK not in answer.everything
+    assert [word for word in _CREDENTIALS if word in answer.everything] == []
+    assert _state(cluster) == before
 
 
 @pytest.mark.parametrize("command", WRITES, ids=_case)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from devtools.demo.teams import AUDIENCE
-from tests.integration.through_mcp.conftest import apply_policy, await_in_force
+from tests.integration.through_mcp.conftest import apply_policy, await_in_force, eventually
 from tests.support.agent import Agent
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ pytestmark = pytest.mark.integration
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 TEAM = "acme.example/team"
-IN_FORCE_SECONDS = 20.0
 RBAC = "rbac.authorization.k8s.io/v1"
 
 
@@ -50,12 +48,6 @@ def apply_role(cluster: TestCluster) -> Iterator[Callable[..., None]]:
 
     yield apply
     cluster.kubectl("delete", "clusterrole", *made, "--ignore-not-found")
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + IN_FORCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"{what} after {IN_FORCE_SECONDS:.0f} s"
 
 
 def condition(cluster: TestCluster, policy: str, kind: str = "Ready") -> tuple[str, str]:

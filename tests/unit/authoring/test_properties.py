@@ -149,7 +149,7 @@ def tells(change: Change, resource: ResourceName, verb: str, place: str, name: s
     return about and (not change.names or not name or Names.of(change.names).matches(name))
 
 
-@settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(old=POLICIES, new=POLICIES)
 def test_a_diff_tells_every_right_that_somebody_gains_or_loses(old: dict[str, Any], new: dict[str, Any]) -> None:
     before, after = inputs(old), inputs(new)
@@ -166,7 +166,7 @@ def test_a_diff_tells_every_right_that_somebody_gains_or_loses(old: dict[str, An
                 assert told, (gained, verb, str(resource), place, item, [str(change) for change in changes])
 
 
-@settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(old=POLICIES, new=POLICIES, labels=LABELS)
 def test_a_diff_misses_no_namespace_that_no_file_describes(
     old: dict[str, Any], new: dict[str, Any], labels: dict[str, str]

@@ -116,22 +116,45 @@ def test_sockets(architecture: Architecture, arguments: tuple[int, ...], expecte
     assert call(architecture, "socket", *arguments, sockets=Sockets.FORWARDING) == (
         ALLOW if arguments == (NETLINK, 3, 0) else expected
     )
+    assert call(architecture, "socket", *arguments, sockets=Sockets.BRIDGING) == (
+        ALLOW if (arguments[0] & 0xFFFFFFFF, *arguments[1:]) == (UNIX, STREAM, 0) else expected
+    )
     assert call(architecture, "socket", *arguments, sockets=Sockets.NONE) == EPERM
 
 
 @both
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param((UNIX, STREAM | CLOEXEC | NONBLOCK, 0), ALLOW, id="a stream, as Go makes it"),
+        pytest.param((UNIX, DATAGRAM, 0), EPERM, id="datagrams"),
+        pytest.param((UNIX, 5, 0), EPERM, id="packets"),
+        pytest.param((UNIX, STREAM, 1), EPERM, id="another protocol"),
+    ],
+)
+def test_unix_sockets_of_one_that_speaks_with_itself(
+    architecture: Architecture, arguments: tuple[int, ...], expected: int
+) -> None:
+    assert call(architecture, "socket", *arguments, sockets=Sockets.BRIDGING) == expected
+
+
+@both
 @pytest.mark.parametrize("name", ["bind", "listen", "accept", "accept4"])
-def test_only_one_that_forwards_ports_may_serve_a_socket(architecture: Architecture, name: str) -> None:
+def test_only_one_that_speaks_with_itself_may_serve_a_socket(architecture: Architecture, name: str) -> None:
     assert call(architecture, name, sockets=Sockets.FORWARDING) == ALLOW
+    assert call(architecture, name, sockets=Sockets.BRIDGING) == ALLOW
     assert call(architecture, name, sockets=Sockets.CONNECTING) == EPERM
     assert call(architecture, name, sockets=Sockets.NONE) == EPERM
 
 
 @both
 @pytest.mark.parametrize("name", sorted(set(SYSCALLS) - BY_ARGUMENTS - {"bind", "listen", "accept", "accept4"}))
-def test_one_that_forwards_ports_may_call_nothing_else_that_is_listed(architecture: Architecture, name: str) -> None:
+def test_one_that_speaks_with_itself_may_call_nothing_else_that_is_listed(
+    architecture: Architecture, name: str
+) -> None:
     if architecture.number(name) is not None:
         assert call(architecture, name, sockets=Sockets.FORWARDING) == EPERM
+        assert call(architecture, name, sockets=Sockets.BRIDGING) == EPERM
 
 
 @both

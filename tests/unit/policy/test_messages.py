@@ -143,3 +143,49 @@ def test_denials_name_nothing_that_the_client_could_not_see() -> None:
         decision = ask(text, hidden, mine, namespaces=namespaces, client=AGENT)
         told = " ".join([decision.message, *decision.nearest])
         assert not any(word in told for word in secret_words)
+
+
+READS = rule("get list", "pods configmaps", namespaces=["team-a"])
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("delete pods web -n team-a", "kubectl get pods web -n team-a"),
+        ("get pods/log web -n team-a", "kubectl get pods web -n team-a"),
+        ("create pods -n team-a", "kubectl get pods -n team-a"),
+        ("list pods -n team-b", "kubectl get pods -n team-a"),
+        ("get configmaps x -n team-b", "kubectl get configmaps -n team-a"),
+        ("list secrets -n team-a", "kubectl get pods -n team-a"),
+        ("list nodes", "kubectl get pods -n team-a"),
+        ("get widgets.example.com x -n team-a", "kubectl get pods -n team-a"),
+        ("get configmaps x -n k8s-mcp-system", "kubectl get configmaps -n team-a"),
+    ],
+)
+def test_a_denial_names_a_command_that_works(text: str, command: str) -> None:
+    decision = ask(text, policy("reader", READS))
+    assert not decision.allowed
+    assert decision.next_command == command
+    assert f"`{command}`" in decision.advice
+
+
+def test_a_command_that_a_deny_takes_is_not_named() -> None:
+    decision = ask("list pods -n team-a", grant(READS, deny=[rule("*", "pods", namespaces=["team-a"])]))
+    assert decision.reason is Reason.DENIED_BY_RULE
+    assert decision.next_command == "kubectl get configmaps -n team-a"
+
+
+def test_where_nothing_can_be_read_one_s_own_rights_can() -> None:
+    decision = ask("list pods -n team-a", grant(rule("create", "configmaps", namespaces=["team-a"])))
+    assert decision.next_command == "kubectl auth can-i --list"
+
+
+def test_a_named_object_is_got_where_nothing_may_be_listed() -> None:
+    decision = ask(
+        "list configmaps -n team-a", grant(rule("get", "configmaps", namespaces=["team-a"], resourceNames=["settings"]))
+    )
+    assert decision.next_command == "kubectl get configmaps settings -n team-a"
+
+
+def test_who_has_nothing_is_named_no_command() -> None:
+    assert ask("list pods -n team-a").next_command == ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.cluster.client import Answer
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
@@ -73,8 +74,11 @@ class FakeApi:
         self.down = False
         self.was_asked = asyncio.Event()
 
-    async def request(self, method: str, path: str, *, headers: Mapping[str, str]) -> Answer:
+    async def request(self, method: str, path: str, *, headers: Mapping[str, str] | None = None) -> Answer:
         assert method == "GET"
+        if path == "/version":
+            return Answer(status=200, body=b'{"gitVersion": "v1.37.2"}', headers={})
+        assert headers is not None
         assert "aggregated" in headers["Accept"] or "APIGroupDiscoveryList" in headers["Accept"]
         self.asked += 1
         self.was_asked.set()
@@ -105,7 +109,9 @@ class Rig:
     async def _connect(self) -> AsyncIterator[Any]:
         yield self.api
 
-    def _publish(self, folder: Path) -> None:
+    def _publish(self, folder: Path, documents: Mapping[str, Any]) -> None:
+        assert (documents["/api"], documents["/apis"], documents["gitVersion"]) == (CORE, GROUPS, "v1.37.2")
+        assert list(Served(documents).catalog)
         self.folders.append(folder)
         self.published.set()
 

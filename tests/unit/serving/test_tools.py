@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import importlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from mcp.shared.exceptions import MCPError
+from mcp.types import PromptReference
 
+from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.caller import NotAuthenticatedError
+from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.mcp_server import AgentServer
-from tests.support.serving import Service, policy, serving
+from k8s_mcp_server.serving.prompts import Prompts
+from tests.support.serving import FakeDiscovery, FakeStore, Service, policy, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,14 +43,14 @@ async def listed(service: Service, *, as_: str, mode: str = "auto") -> list[str]
 
 @MODES
 async def test_each_caller_sees_the_tools_that_its_policies_give(service: Service, mode: str) -> None:
-    assert await listed(service, as_="alice", mode=mode) == ["execute_kubectl", "check_access"]
+    assert await listed(service, as_="alice", mode=mode) == ["execute_kubectl", "describe_kubectl", "check_access"]
     assert await listed(service, as_="bob", mode=mode) == ["check_access"]
 
 
 async def test_the_list_follows_the_policy(service: Service) -> None:
     service.store.set(policy("readers", "bob"))
 
-    assert await listed(service, as_="bob") == ["execute_kubectl", "check_access"]
+    assert await listed(service, as_="bob") == ["execute_kubectl", "describe_kubectl", "check_access"]
     assert await listed(service, as_="alice") == ["check_access"]
 
 
@@ -59,15 +70,30 @@ async def test_an_unknown_tool_is_an_error_result(service: Service, mode: str) -
     assert "Unknown tool" in result.content[0].text
 
 
-async def test_schemas_are_strict_and_outputs_are_described(service: Service) -> None:
+MOST_TOKENS = 1500
+
+
+@pytest.mark.filterwarnings("ignore:open_binary:DeprecationWarning")  # how the tokenizer reads its own ranks
+async def test_all_tools_together_cost_a_model_few_tokens(service: Service) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        served = {tool.name: tool for tool in (await client.list_tools()).tools}
+    execute, describe = served["execute_kubectl"], served["describe_kubectl"]
+    tools = [*(execute for _ in Tool), *(describe for _ in Tool), served["check_access"]]  # as if all CLIs were served
+    written = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+
+    tokenizer = importlib.import_module("bpe_openai").get_encoding("o200k_base")  # without type hints
+    tokens = len(tokenizer.encode(json.dumps(written, separators=(",", ":"))))
+
+    assert tokens <= MOST_TOKENS, tokens
+
+
+async def test_schemas_are_strict(service: Service) -> None:
     async with asyncio.timeout(20), service.client() as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
 
     execute = tools["execute_kubectl"]
     assert execute.input_schema["additionalProperties"] is False
     assert execute.input_schema["required"] == ["command"]
-    assert execute.output_schema is not None
-    assert "stdout" in execute.output_schema["properties"]
     assert execute.annotations is not None
     assert execute.annotations.destructive_hint is True
 
@@ -96,7 +122,7 @@ async def test_check_access_answers_also_whom_no_policy_names(service: Service) 
     assert "readers" not in result.content[0].text
 
 
-async def test_check_access_takes_no_arguments(service: Service) -> None:
+async def test_check_access_names_an_argument_that_it_does_not_take(service: Service) -> None:
     async with asyncio.timeout(20), service.client() as client:
         result = await client.call_tool("check_access", {"who": "bob"})
 
@@ -105,13 +131,154 @@ async def test_check_access_takes_no_arguments(service: Service) -> None:
     assert result.structured_content["reason"] == "UnknownArgument"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        ({"verb": "list", "resource": "pods", "namespace": "team-a"}, True),
+        ({"verb": "get", "resource": "po", "namespace": "team-a", "name": "x"}, True),
+        ({"verb": "list", "resource": "pods", "namespace": "*"}, True),
+        ({"verb": "delete", "resource": "pods", "namespace": "team-a", "name": "x"}, False),
+        ({"verb": "get", "resource": "pods/log", "namespace": "team-a", "name": "x"}, False),
+        ({"verb": "list", "resource": "nodes"}, False),
+        ({"verb": "list", "resource": "pods", "namespace": "elsewhere"}, False),
+        ({"verb": "list", "resource": "pods", "namespace": "team-a", "tool": "helm"}, False),
+    ],
+)
+async def test_check_access_answers_for_one_request(
+    service: Service, arguments: dict[str, str], *, allowed: bool
+) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        result = await client.call_tool("check_access", arguments)
+
+    assert result.structured_content is not None
+    assert result.structured_content["allowed"] is allowed
+    assert result.content[0].type == "text"
+    assert result.content[0].text.startswith("yes" if allowed else "no")
+
+
+async def test_check_access_says_what_is_missing_which_rule_would_give_it_and_what_works(service: Service) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        arguments = {"verb": "delete", "resource": "deploy", "namespace": "team-a", "name": "x"}
+        result = await client.call_tool("check_access", arguments)
+
+    assert result.structured_content is not None
+    assert result.structured_content["next_command"] == "kubectl get pods -n team-a"
+    assert 'Missing: verb "delete" on "deployments"' in result.structured_content["missing"][0]
+    assert yaml.safe_load(result.structured_content["rules"]) == [
+        {"namespaces": ["team-a"], "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["delete"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"verb": "list"}, {"resource": "pods"}, {"verb": "LIST", "resource": "pods"}, {"verb": 7, "resource": "pods"},
+     {"verb": "list", "resource": "nothings"}, {"verb": "list", "resource": "pods", "tool": "bash"},
+     {"command": "get pods; id"}, {"command": 7}, {"command": "apply -f x.yaml"}],
+)  # fmt: skip
+async def test_check_access_refuses_what_it_cannot_answer(service: Service, arguments: dict[str, Any]) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        result = await client.call_tool("check_access", arguments)
+
+    assert result.is_error
+    assert result.structured_content is not None
+    assert result.structured_content["status"] == "refused"
+    assert service.executor.pipelines == []
+
+
+async def test_the_resource_sums_up_what_the_caller_has(service: Service) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        uri = (await client.list_resources()).resources[0].uri
+        content = (await client.read_resource(uri)).contents[0]
+
+    assert getattr(content, "text", "").splitlines() == [
+        "Cluster: test",
+        "You: system:serviceaccount:team-a-agents:alice",
+        "readers: kubectl",
+        "+ get list: pods in team-a",
+        "Limits: 60 s, 100000 bytes of output",
+    ]
+
+
+async def test_prompts_are_those_of_the_caller_s_clis(service: Service) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        names = [prompt.name for prompt in (await client.list_prompts()).prompts]
+    async with asyncio.timeout(20), service.client(as_="bob") as client:
+        none = (await client.list_prompts()).prompts
+        with pytest.raises(MCPError, match="no prompt"):
+            await client.get_prompt("k8s_troubleshoot", {})
+
+    assert len(names) == 7
+    assert "k8s_troubleshoot" in names
+    assert none == []
+
+
+async def test_a_prompt_is_filled_in_with_the_caller_s_namespace(service: Service) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        prompt = await client.get_prompt("k8s_logs_analysis", {"pod_name": "web-0"})
+
+    content = prompt.messages[0].content
+    assert content.type == "text"
+    assert "`kubectl logs web-0 -n team-a --all-containers --tail=100`" in content.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "pod_name"),
+        ({"pod_name": "x; id"}, "pod_name"),
+        ({"pod_name": "-A"}, "pod_name"),
+        ({"pod_name": "x", "namespace": "a b"}, "namespace"),
+        ({"pod_name": "x", "other": "y"}, "other"),
+    ],
+)
+async def test_a_prompt_s_argument_that_cannot_be_used_is_an_error(
+    service: Service, arguments: dict[str, str], said: str
+) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        with pytest.raises(MCPError, match=said):
+            await client.get_prompt("k8s_logs_analysis", arguments)
+
+
+@pytest.mark.parametrize(
+    ("as_", "argument", "begun", "values"),
+    [
+        ("alice", "namespace", "", ["team-a"]),
+        ("alice", "namespace", "x", []),
+        ("alice", "resource_type", "p", ["pods"]),
+        ("alice", "pod_name", "", []),
+        ("bob", "namespace", "", []),
+        ("bob", "resource_type", "", []),
+    ],
+)
+async def test_completion_tells_what_the_caller_s_rules_are_about(
+    service: Service, as_: str, argument: str, begun: str, values: list[str]
+) -> None:
+    async with asyncio.timeout(20), service.client(as_=as_) as client:
+        reference = PromptReference(type="ref/prompt", name="k8s_resource_status")
+        result = await client.complete(reference, {"name": argument, "value": begun})
+
+    assert result.completion.values == values
+
+
 async def test_without_the_edge_nobody_is_served() -> None:
-    server = AgentServer([], cluster="test", version="1")
+    grants = Grants(
+        store=FakeStore(),
+        discovery=FakeDiscovery(),
+        environment=Environment(),
+        defaults=Limits(),
+        max_timeout=60,
+        now=lambda: datetime(2026, 6, 1, tzinfo=UTC),
+    )
+    server = AgentServer([], prompts=Prompts(grants=grants, served=[]), grants=grants, cluster="test", version="1")
 
     with pytest.raises(NotAuthenticatedError):
         await server.list_tools()
     with pytest.raises(NotAuthenticatedError):
         await server.call_tool("check_access", {})
+    with pytest.raises(NotAuthenticatedError):
+        await server.list_prompts()
+    with pytest.raises(NotAuthenticatedError):
+        await server.read_resource("k8s-mcp://access")
 
 
 async def test_the_server_names_its_cluster(service: Service) -> None:

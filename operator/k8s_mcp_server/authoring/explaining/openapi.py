@@ -19,12 +19,12 @@ def openapi(path: str, *, documents: Mapping[str, Any]) -> dict[str, Any] | None
 def _versions(documents: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for prefix in ("api", "apis"):
         for group in documents[f"/{prefix}"]["items"]:
-            name = group["metadata"].get("name", "")
-            for version in group["versions"]:
+            name = group.get("metadata", {}).get("name", "")
+            for version in group.get("versions") or ():
                 key = "/".join(part for part in (prefix, name, version["version"]) if part)
                 paths = {
                     f"/{key}/{item['resource']}/{{name}}": _operation(name, version["version"], item)
-                    for item in version["resources"]
+                    for item in version.get("resources") or ()
                 }
                 yield key, {"openapi": "3.0.0", "info": {"title": name, "version": "v1"}, "paths": paths}
 

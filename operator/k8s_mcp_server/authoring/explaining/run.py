@@ -6,8 +6,8 @@ import io
 import shutil
 import tempfile
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,13 +29,16 @@ from k8s_mcp_server.telemetry.audit import AuditLog, RequestRecord
 from k8s_mcp_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from k8s_mcp_server.authoring.resources import Served
     from k8s_mcp_server.authoring.world import World
+    from k8s_mcp_server.execution.pipeline import Pipeline
     from k8s_mcp_server.policy.catalog import Catalog
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.snapshot import Snapshot
 
 SECONDS: Final = 15
+_PREFIX: Final = "k8s-mcp-explain-"
 _ALLOWING: Final = frozenset(
     {Reason.ALLOWED_BY_RULE, Reason.ALWAYS_ALLOWED, Reason.NAMESPACE_VISIBLE, Reason.PROJECT_VISIBLE}
 )
@@ -49,6 +52,7 @@ class Command:
         line: the command line, as an agent would write it.
         namespace: the default one.
         stdin: what it reads with ``-f -``.
+        files: what it finds in its folder.
         absent: whether its objects do not exist yet.
         past_denials: whether it goes on as if what was denied had been allowed.
     """
@@ -56,6 +60,7 @@ class Command:
     line: str
     namespace: str = ""
     stdin: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
     absent: bool = False
     past_denials: bool = False
 
@@ -94,13 +99,44 @@ async def explain(command: Command, *, client: Client, world: World, tools_dir: 
     except CommandRefused as error:
         return Explanation(refused=error)
     sandbox, binaries = _sandbox(), _binaries(tools_dir)
-    with tempfile.TemporaryDirectory(prefix="k8s-mcp-explain-") as name:
-        folder = Path(name)
-        example = command.namespace or next(iter(world.snapshot.namespaces), "default")
-        stand_in = StandIn(world.served, folder=folder, example_namespace=example, absent=command.absent)
+    example = command.namespace or next(iter(world.snapshot.namespaces), "default")
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+        return await rehearse(
+            pipeline,
+            command=command,
+            client=client,
+            authorizer=_OfflineAuthorizer(world, past_denials=command.past_denials),
+            served=world.served,
+            example_namespace=example,
+            executor=Executor(binaries=binaries, sandbox=sandbox, runtime_dir=Path(name)),
+        )
+
+
+async def rehearse(
+    pipeline: Pipeline,
+    *,
+    command: Command,
+    client: Client,
+    authorizer: Authorizer,
+    served: Served,
+    example_namespace: str,
+    executor: Executor,
+) -> Explanation:
+    """Run a pipeline of kubectl's against the real gateway, with nothing behind it but the stand-in.
+
+    Args:
+        authorizer: decides its requests.
+        served: what the stand-in serves.
+        example_namespace: where the one object of each list across namespaces lives.
+        executor: runs it.
+
+    Raises:
+        Unavailable: its processes cannot be started.
+    """
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+        stand_in = StandIn(served, folder=Path(name), example_namespace=example_namespace, absent=command.absent)
         await stand_in.start()
-        recorder, own = _Recorder(), world.environment
-        authorizer = _OfflineAuthorizer(world, past_denials=command.past_denials)
+        recorder, own = _Recorder(), authorizer.environment
         gateway = Gateway(
             api_server=stand_in.api_server,
             authorizer=authorizer,
@@ -111,7 +147,6 @@ async def explain(command: Command, *, client: Client, world: World, tools_dir: 
         try:
             await gateway.start()
             session = gateway.open(client=client, tool=Tool.KUBECTL, command_id=str(uuid.uuid4()))
-            executor = Executor(binaries=binaries, sandbox=sandbox, runtime_dir=folder)
             result = await executor.run(
                 pipeline,
                 access=ApiAccess(
@@ -122,6 +157,7 @@ async def explain(command: Command, *, client: Client, world: World, tools_dir: 
                 ),
                 limits=Limits(timeout_seconds=SECONDS),
                 stdin=command.stdin,
+                files=command.files,
             )
             await gateway.close_session(session)
         except CommandRefused as error:
@@ -132,7 +168,23 @@ async def explain(command: Command, *, client: Client, world: World, tools_dir: 
     return Explanation(requests=tuple(map(_as_decided, recorder.records)), result=result)
 
 
-class _OfflineAuthorizer(Authorizer):
+class ForgivingAuthorizer(Authorizer):
+    """Allows what is denied, and leaves the reason as it is: a command goes on, and shows all that it needs."""
+
+    async def authorize(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
+        """As the authorizer, and then allowed."""
+        return _forgiven(await super().authorize(requests, client=client, tool=tool))
+
+    def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
+        """Likewise."""
+        return _forgiven(super().decide(requests, client=client, tool=tool))
+
+
+def _forgiven(decision: Decision) -> Decision:
+    return decision if decision.allowed else replace(decision, verdict=Verdict.EXACT)
+
+
+class _OfflineAuthorizer(ForgivingAuthorizer):
     """Decides in a world that does not change.
 
     Args:
@@ -147,13 +199,14 @@ class _OfflineAuthorizer(Authorizer):
         self._past_denials = past_denials
 
     async def authorize(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
-        return self._past(await super().authorize(requests, client=client, tool=tool))
+        if self._past_denials:
+            return await super().authorize(requests, client=client, tool=tool)
+        return await Authorizer.authorize(self, requests, client=client, tool=tool)
 
     def decide(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
-        return self._past(super().decide(requests, client=client, tool=tool))
-
-    def _past(self, decision: Decision) -> Decision:
-        return replace(decision, verdict=Verdict.EXACT) if self._past_denials and not decision.allowed else decision
+        if self._past_denials:
+            return super().decide(requests, client=client, tool=tool)
+        return Authorizer.decide(self, requests, client=client, tool=tool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,7 @@ USE_FOLDER = (
     | FileAccess.REFER
     | FileAccess.TRUNCATE
 )
+USE_SOCKETS = FileAccess.MAKE_SOCK | FileAccess.REMOVE_FILE
 _ON_FILES = FileAccess.EXECUTE | READ_AND_WRITE_FILE | FileAccess.TRUNCATE | FileAccess.IOCTL_DEV
 _HANDLED_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # ABI: number of file rights
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k8s_mcp_server.execution.sandbox.landlock import READ, READ_AND_WRITE_FILE, RUN, USE_FOLDER, FileRule
+from k8s_mcp_server.execution.sandbox.landlock import (
+    READ,
+    READ_AND_WRITE_FILE,
+    RUN,
+    USE_FOLDER,
+    USE_SOCKETS,
+    FileRule,
+)
 from k8s_mcp_server.execution.sandbox.seccomp import Sockets
 
 if TYPE_CHECKING:
@@ -46,8 +53,9 @@ def cli_profile(
     read: tuple[Path, ...],
     write: tuple[Path, ...],
     connect_ports: tuple[int, ...],
-    forward_ports: range = range(0),
     helper: Program | None = None,
+    forward_ports: range = range(0),
+    sockets_in: Path | None = None,
 ) -> Profile:
     """A bundled CLI: executes nothing but itself, sees its own command's files, connects to the gateway.
 
@@ -58,8 +66,9 @@ def cli_profile(
         write: its home.
         connect_ports: the gateway's port, or none.
         forward_ports: see ``Profile``; only where there is a gateway.
+        sockets_in: the one folder in which it may make Unix sockets; None for a CLI that makes none.
     """
-    sockets = Sockets.FORWARDING if forward_ports else Sockets.CONNECTING
+    sockets = Sockets.FORWARDING if forward_ports else Sockets.BRIDGING if sockets_in else Sockets.CONNECTING
     return Profile(
         files=(
             *_run(program),
@@ -69,6 +78,7 @@ def cli_profile(
             *((_HOSTS,) if forward_ports else ()),
             *(FileRule(path=path, access=READ) for path in read),
             *(FileRule(path=path, access=USE_FOLDER) for path in write),
+            *((FileRule(path=sockets_in, access=USE_SOCKETS),) if sockets_in else ()),
         ),
         sockets=sockets if connect_ports else Sockets.NONE,
         connect_ports=connect_ports,

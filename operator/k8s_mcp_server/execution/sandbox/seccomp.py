@@ -67,12 +67,15 @@ class Sockets(Enum):
 
     ``connecting``: TCP over IPv4 and IPv6, protocol 0 or TCP. ``forwarding``: these may be served, too, and a netlink
     socket may ask the kernel for its own addresses, which istioctl's XDS client tells istiod; changing anything
-    through it takes a capability that no command has.
+    through it takes a capability that no command has. ``bridging``: ``connecting``, and Unix stream sockets, which may
+    be served: argocd speaks gRPC with itself over one. A filter cannot tell which socket is served; Landlock keeps
+    TCP sockets from being bound, and Unix ones out of all folders but one.
     """
 
     NONE = "none"
     CONNECTING = "connecting"
     FORWARDING = "forwarding"
+    BRIDGING = "bridging"
 
 
 def build_filter(*, sockets: Sockets, signals_confined: bool, architecture: Architecture | None = None) -> bytes:
@@ -92,7 +95,7 @@ def build_filter(*, sockets: Sockets, signals_confined: bool, architecture: Arch
     if architecture is None:
         raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
     program = _foreign_calls(architecture)
-    allowed = _SERVING if sockets is Sockets.FORWARDING else frozenset()
+    allowed = _SERVING if sockets in {Sockets.FORWARDING, Sockets.BRIDGING} else frozenset()
     for name in SYSCALLS.keys() - _BY_ARGUMENTS - allowed:
         number = architecture.number(name)
         if number is not None:
@@ -165,7 +168,7 @@ def _sockets(architecture: Architecture, *, sockets: Sockets) -> list[Instructio
     make, to, message = (_known(architecture, name) for name in ("socket", "sendto", "sendmsg"))
     if sockets is Sockets.NONE:
         return _when(make, [_end(_EPERM)])
-    netlink = _NETLINK_ROUTE if sockets is Sockets.FORWARDING else []
+    more = _MORE_FAMILIES.get(sockets, [])
     fast_open = [(_ANY_BIT, 0, 1, _MSG_FASTOPEN), _end(_EPERM), _end(_ALLOW)]
     return [
         *_when(to, [_argument(3), *fast_open]),
@@ -174,7 +177,7 @@ def _sockets(architecture: Architecture, *, sockets: Sockets) -> list[Instructio
             make,
             [
                 _argument(0),
-                *netlink,
+                *more,
                 (_EQUAL, 2, 0, socket.AF_INET),
                 (_EQUAL, 1, 0, socket.AF_INET6),
                 _end(_EPERM),
@@ -232,3 +235,16 @@ _NETLINK_ROUTE: Final[list[Instruction]] = [  # for the family that was loaded; 
     _end(_EPERM),
     _end(_ALLOW),
 ]
+
+_UNIX_STREAM: Final[list[Instruction]] = [  # likewise
+    (_EQUAL, 0, 8, socket.AF_UNIX),
+    _argument(1),
+    (_AND, 0, 0, _SOCK_TYPE_MASK),
+    (_EQUAL, 1, 0, socket.SOCK_STREAM),
+    _end(_EPERM),
+    _argument(2),
+    (_EQUAL, 1, 0, 0),
+    _end(_EPERM),
+    _end(_ALLOW),
+]
+_MORE_FAMILIES: Final = {Sockets.FORWARDING: _NETLINK_ROUTE, Sockets.BRIDGING: _UNIX_STREAM}

@@ -1,0 +1,83 @@
+"""One example of each subcommand of argocd that works here, in an order in which they can be run one after another.
+
+``APP`` is an application in the project ``PROJECT`` that was synced, ``STUCK`` one that is being synced and waits for
+something, ``MULTI`` one with several sources, ``MADE`` a project and ``NEW`` an application that the examples make
+themselves; ``REPO`` is a repository that Argo CD knows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SERVER: Final = "https://kubernetes.default.svc"
+EXAMPLES: Final = {
+    "version": "version --short",
+    "account bcrypt": "account bcrypt --password x",
+    "account can-i": "account can-i sync applications PROJECT/APP",
+    "account get-user-info": "account get-user-info",
+    "app list": "app list",
+    "app get": "app get APP",
+    "app diff": "app diff APP --exit-code=false",
+    "app history": "app history APP",
+    "app manifests": "app manifests APP",
+    "app resources": "app resources APP",
+    "app get-resource": "app get-resource APP --kind Deployment",
+    "app logs": "app logs APP",
+    "app wait": "app wait APP --operation",
+    "app sync": "app sync APP",
+    "app rollback": "app rollback APP",
+    "app terminate-op": "app terminate-op STUCK",
+    "app actions list": "app actions list APP --kind Deployment",
+    "app actions run": "app actions run APP restart --kind Deployment --resource-name web",
+    "app patch-resource": "app patch-resource APP --kind ConfigMap --resource-name settings --patch '{}'",
+    "app delete-resource": "app delete-resource APP --kind ConfigMap --resource-name settings",
+    "app create": f"app create NEW --project PROJECT --repo REPO --path web --dest-server {SERVER} --dest-namespace n",
+    "app set": "app set MULTI --source-position 1 --ref values",
+    "app unset": "app unset MULTI --source-position 1 --ref",
+    "app patch": 'app patch NEW --type merge --patch \'{"metadata": {"labels": {"a": "b"}}}\'',
+    "app confirm-deletion": "app confirm-deletion NEW",
+    "app add-source": "app add-source MULTI --repo REPO --path secret",
+    "app remove-source": "app remove-source MULTI --source-position 2",
+    "app delete": "app delete NEW --yes",
+    "cluster list": "cluster list",
+    "cluster get": f"cluster get {SERVER}",
+    "repo list": "repo list",
+    "repo get": "repo get REPO",
+    "proj create": "proj create MADE",
+    "proj list": "proj list",
+    "proj get": "proj get MADE",
+    "proj set": "proj set MADE --description text",
+    "proj add-destination": f"proj add-destination MADE {SERVER} web",
+    "proj add-destination-service-account": f"proj add-destination-service-account MADE {SERVER} web deployer",
+    "proj remove-destination-service-account": f"proj remove-destination-service-account MADE {SERVER} web deployer",
+    "proj remove-destination": f"proj remove-destination MADE {SERVER} web",
+    "proj add-source": "proj add-source MADE https://example.com/x.git",
+    "proj remove-source": "proj remove-source MADE https://example.com/x.git",
+    "proj add-source-namespace": "proj add-source-namespace MADE web",
+    "proj remove-source-namespace": "proj remove-source-namespace MADE web",
+    "proj add-orphaned-ignore": "proj add-orphaned-ignore MADE apps Deployment",
+    "proj remove-orphaned-ignore": "proj remove-orphaned-ignore MADE apps Deployment",
+    "proj allow-cluster-resource": "proj allow-cluster-resource MADE '' Namespace",
+    "proj deny-cluster-resource": "proj deny-cluster-resource MADE '' Namespace",
+    "proj deny-namespace-resource": "proj deny-namespace-resource MADE apps DaemonSet",
+    "proj allow-namespace-resource": "proj allow-namespace-resource MADE apps DaemonSet",
+    "proj role create": "proj role create MADE reader",
+    "proj role list": "proj role list MADE",
+    "proj role add-policy": "proj role add-policy MADE reader --action get --object '*'",
+    "proj role get": "proj role get MADE reader",
+    "proj role list-tokens": "proj role list-tokens MADE reader",
+    "proj role add-group": "proj role add-group MADE reader people",
+    "proj role remove-group": "proj role remove-group MADE reader people",
+    "proj role remove-policy": "proj role remove-policy MADE reader --action get --object '*'",
+    "proj role delete": "proj role delete MADE reader",
+    "proj windows add": "proj windows add MADE --kind deny --schedule '0 0 * * *' --duration 1h --applications '*'",
+    "proj windows list": "proj windows list MADE",
+    "proj windows update": "proj windows update MADE 0 --duration 2h",
+    "proj windows enable-manual-sync": "proj windows enable-manual-sync MADE 0",
+    "proj windows disable-manual-sync": "proj windows disable-manual-sync MADE 0",
+    "proj windows enable-sync-overrun": "proj windows enable-sync-overrun MADE 0",
+    "proj windows disable-sync-overrun": "proj windows disable-sync-overrun MADE 0",
+    "proj windows delete": "proj windows delete MADE 0",
+    "proj delete": "proj delete MADE",
+}
+"""By the subcommand's path."""

@@ -1,0 +1,101 @@
+"""What needs a shell, rewritten into what runs here: ``xargs``, loops and a command inside a command.
+
+Estimates, for the hint of a refusal; the client sends what is suggested as a command of its own, if it wants to.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.commands.words import read_kubectl_words
+from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.policy.tools import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8s_mcp_server.execution.pipeline import Stage
+
+_SUBSTITUTION: Final = re.compile(r"\$\(([^()`;&<>]+)\)|`([^()`;&<>]+)`")
+_LOOP: Final = re.compile(r"\s*(for|while|until|if|case|select)\s")
+_FOR: Final = re.compile(r"\s*for\s+(\w+)\s+in\s+([^;\n$`]+?)\s*[;\n]\s*do\s+([^;\n]+?)\s*[;\n]\s*done\s*")
+_XARGS_VALUES: Final = frozenset({"-n", "-I", "-P", "-L", "-d", "-s", "-E"})
+_TAKE_OBJECTS: Final = frozenset({"get", "describe", "delete", "label", "annotate", "scale", "patch"})
+_NAMES_ONLY: Final = re.compile(r"-oname|--output=name|-o=name")
+
+
+def inner_command(text: str) -> str:
+    """The first command of a bundled CLI inside a command, such as that in ``logs $(kubectl get pods -o name)``."""
+    found = _SUBSTITUTION.search(text)
+    inner = (found[1] or found[2]).strip() if found else ""
+    return inner if inner.partition(" ")[0] in set(Tool) else ""
+
+
+def check_loop(text: str) -> None:
+    """Refuse a loop or a condition.
+
+    Raises:
+        CommandRefused: with the first command to send.
+    """
+    opening = _LOOP.match(text)
+    if opening is None:
+        return
+    message = f"There is no shell here: `{opening[1]}` repeats or chooses commands, and one call runs one pipeline."
+    if (loop := _FOR.fullmatch(text)) is not None:
+        variable, words, body = loop[1], loop[2].split(), loop[3]
+        first = re.sub(rf"\$(\{{{variable}\}}|{variable}\b)", words[0], body).replace(f'"{words[0]}"', words[0])
+        rest = f"; the same for {', '.join(words[1:6])}" if words[1:] else ""
+        raise CommandRefused("ShellLoop", message, instead=f"Write: `{first}`{rest}. kubectl takes several names, too.")
+    inner = inner_command(text)
+    first = f"Write: `{inner}`; then name" if inner else "Name"
+    raise CommandRefused("ShellLoop", message, instead=f"{first} what it prints in the next call, several at once.")
+
+
+def without_xargs(before: Sequence[Stage], xargs: Stage) -> CommandRefused:
+    """The refusal of ``… | xargs kubectl …``, with the same as a pipeline where kubectl can read the objects itself."""
+    message = "`xargs` cannot be run here."
+    words = _command_of(xargs.argv[1:])
+    first = list(before[0].argv)
+    read = read_kubectl_words(words[1:])
+    lists_names = len(before) == 1 and first[0] == Tool.KUBECTL and _names_only(first)
+    if lists_names and words[:1] == [Tool.KUBECTL.value] and read.verb in _TAKE_OBJECTS and "{}" not in words:
+        listed = shlex.join(_as_yaml(first))
+        return CommandRefused(
+            "UnknownProgram", message, instead=f"Write: `{listed} | {shlex.join([*words, '-f', '-'])}`"
+        )
+    listed = " | ".join(shlex.join(stage.argv) for stage in before)
+    then = f"`{shlex.join(words)} NAME…`" if words[:1] == [Tool.KUBECTL.value] else "use the names"
+    return CommandRefused(
+        "UnknownProgram",
+        message,
+        instead=f"Write: `{listed}`; then {then} in a second call: kubectl takes several names at once.",
+    )
+
+
+def _command_of(words: Sequence[str]) -> list[str]:
+    """What xargs would run."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option in _XARGS_VALUES and rest:
+            rest.pop(0)
+    return rest
+
+
+def _names_only(words: Sequence[str]) -> bool:
+    joined = " ".join(words)
+    return bool(_NAMES_ONLY.search(joined)) or "-o name" in joined or "--output name" in joined
+
+
+def _as_yaml(words: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    for index, word in enumerate(words):
+        if _NAMES_ONLY.fullmatch(word):
+            kept.append("-oyaml")
+        elif word == "name" and words[index - 1] in ("-o", "--output"):
+            kept.append("yaml")
+        else:
+            kept.append(word)
+    return kept
