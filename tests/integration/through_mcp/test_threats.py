@@ -481,6 +481,52 @@ class TestDenies:
             cluster.kubectl("delete", "mcpap", name)
 
 
+class TestTools:
+    """Rights of one policy, with the CLI of another."""
+
+    CONFIG_MAPS: ClassVar[dict[str, Any]] = rule("get list watch create", "configmaps")
+    RELEASES: ClassVar[dict[str, Any]] = rule("get list", "releases", groups="helm.sh")
+
+    @pytest.fixture
+    def namespace(self, namespace_factory: NamespaceFactory) -> str:
+        return namespace_factory()
+
+    @pytest.fixture
+    def agent(self, cluster: TestCluster, namespace: str, agent_factory: AgentFactory) -> Iterator[Agent]:
+        """Policy A gives ConfigMaps, and to helm; policy B Helm's releases and Pods, and to kubectl."""
+        agent = agent_factory({"tools": ["helm"], "rules": [{**self.CONFIG_MAPS, "namespaces": [namespace]}]})
+        name = f"{agent.account}-b"
+        subjects = [{"kind": "ServiceAccount", "namespace": AGENTS_NAMESPACE, "name": agent.account}]
+        rules = [{**item, "namespaces": [namespace]} for item in (self.RELEASES, rule("list", "pods"))]
+        apply_policy(cluster, name, {"subjects": subjects, "tools": ["kubectl"], "rules": rules})
+        await_in_force(agent, name)
+        yield agent
+        cluster.kubectl("delete", "mcpap", name)
+
+    def test_a_rule_counts_for_the_tools_of_its_own_policy_alone(
+        self, cluster: TestCluster, namespace: str, agent: Agent
+    ) -> None:
+        assert agent.kubectl(f"get pods -n {namespace}").status == "succeeded"
+        for command in ("get configmaps", "create configmap made"):
+            assert denied(agent.kubectl(f"{command} -n {namespace}")), command
+        assert not _exists(cluster, "configmap", "made", "-n", namespace)
+        listed = agent.call("execute_helm", {"command": f"list -n {namespace}"})
+        assert denied(listed), listed.everything
+
+    def test_policies_that_list_both_tools_give_to_both(
+        self, cluster: TestCluster, namespace: str, agent: Agent
+    ) -> None:
+        for name in (agent.account, f"{agent.account}-b"):
+            change_policy(cluster, name, tools=["kubectl", "helm"])
+        eventually(
+            lambda: agent.kubectl(f"get configmaps -n {namespace}").status == "succeeded", "a tool did not count"
+        )
+        eventually(
+            lambda: agent.call("execute_helm", {"command": f"list -n {namespace}"}).status == "succeeded",
+            "the other tool did not count",
+        )
+
+
 class TestNewNamespaces:
     """A namespace created or relabelled a moment ago."""
 
@@ -674,7 +720,7 @@ class TestPolicyWriting:
 
 
 class TestRevocation:
-    """What was revoked."""
+    """What was revoked, in further ways than those of test_revocation.py."""
 
     READ: ClassVar[dict[str, Any]] = rule("get list watch", "configmaps")
     OTHER: ClassVar[dict[str, Any]] = {"kind": "User", "name": "nobody"}
@@ -682,12 +728,7 @@ class TestRevocation:
     @pytest.mark.parametrize(
         "spec",
         [
-            pytest.param({"suspend": True}, id="suspended"),
-            pytest.param({"block": True}, id="blocked"),
-            pytest.param({"expiresAt": "2020-01-01T00:00:00Z"}, id="expired"),
-            pytest.param({"rules": []}, id="without its rule"),
             pytest.param({"rules": [rule("get list", "configmaps", namespaces=["*"])]}, id="without the verb"),
-            pytest.param({"deny": [rule("watch", "*", namespaces=["*"])]}, id="with a deny"),
             pytest.param({"subjects": [OTHER]}, id="for somebody else"),
             pytest.param({"mode": "Audit", "expiresAfter": "1m", "rules": []}, id="in mode Audit, and expired"),
             pytest.param({"expiresAt": "0000-01-01T00:00:00Z"}, id="unreadable"),
@@ -707,26 +748,6 @@ class TestRevocation:
             change_policy(cluster, agent.account, **spec)
             answer = running.answer(within=REVOKED_SECONDS)
         assert denied(answer), answer.everything
-
-    def test_a_watch_ends_when_its_policy_is_deleted(
-        self, cluster: TestCluster, namespace_factory: NamespaceFactory, agent_factory: AgentFactory
-    ) -> None:
-        namespace = namespace_factory()
-        agent = agent_factory({"rules": [{**self.READ, "namespaces": [namespace]}]})
-        with Running(cluster, agent, f"get configmaps -n {namespace} --watch") as running:
-            running.await_request("watch")
-            cluster.kubectl("delete", "mcpap", agent.account)
-            assert denied(running.answer(within=REVOKED_SECONDS), "NoPolicy")
-
-    def test_a_watch_ends_when_its_policy_expires_while_nothing_else_happens(
-        self, cluster: TestCluster, namespace_factory: NamespaceFactory, agent_factory: AgentFactory
-    ) -> None:
-        namespace = namespace_factory()
-        agent = agent_factory({"rules": [{**self.READ, "namespaces": [namespace]}], "expiresAfter": "12s"})
-        with Running(cluster, agent, f"get configmaps -n {namespace} --watch") as running:
-            running.await_request("watch")
-            answer = running.answer(within=12 + REVOKED_SECONDS)
-        assert denied(answer, "PolicyExpired"), answer.everything
 
     def test_a_watch_of_one_namespace_ends_when_its_labels_no_longer_select_it(
         self, cluster: TestCluster, namespace_factory: NamespaceFactory, agent_factory: AgentFactory
