@@ -19,8 +19,10 @@ PACKAGES: Final = {
     "buildah": "buildah",
     "catatonit": "catatonit",  # pid 1 of the node, and the pause image
     "debootstrap": "debootstrap",
+    "git": "git",  # with redis, what the Argo CD of the same run needs
     "ip": "iproute2",
     "nft": "nftables",
+    "redis-server": "redis-server",
     "runc": "runc",
     "setpriv": "util-linux",
     "unshare": "util-linux",

@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import datetime as dt
-import ipaddress
 import json
-import ssl
 from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from k8s_mcp_server.cluster.connection import ApiServer
+from tests.support.certificates import server_context
 from tests.support.crd import crd
 from tests.support.policies import namespace_body, policy_body
 
@@ -266,7 +260,7 @@ class Running:
     def __init__(self, state: FakeApiServer, directory: Path) -> None:
         self.state = state
         self._directory = directory
-        self._tls = _tls_context(directory)
+        self._tls = server_context(directory, name="fake API server")
         self._runner: web.AppRunner | None = None
         self._port = 0
         self.token_file = directory / "token"
@@ -332,29 +326,3 @@ def _json(body: dict[str, Any], *, status: int = 200) -> web.Response:
 
 def _status(code: int, message: str) -> web.Response:
     return _json({"kind": "Status", "status": "Failure", "code": code, "message": message}, status=code)
-
-
-def _tls_context(directory: Path) -> ssl.SSLContext:
-    """A self-signed certificate for 127.0.0.1, written to ``ca.crt``."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake API server")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (directory / "ca.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "ca.crt", directory / "ca.key")
-    return context

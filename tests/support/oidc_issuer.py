@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import ipaddress
 import json
-import ssl
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+
+from tests.support.certificates import server_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,8 +75,8 @@ class LocalIssuer:
 @contextlib.asynccontextmanager
 async def local_issuer(folder: Path) -> AsyncIterator[LocalIssuer]:
     """Serve an issuer with one RSA key, ``one``."""
-    context, ca_file = _certificate(folder)
-    issuer = LocalIssuer(url="", ca_file=ca_file)
+    context = server_context(folder, name="issuer")
+    issuer = LocalIssuer(url="", ca_file=folder / "ca.crt")
     server = await asyncio.start_server(issuer.answer, "127.0.0.1", 0, ssl=context)
     issuer.url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     issuer.documents = {
@@ -90,29 +86,3 @@ async def local_issuer(folder: Path) -> AsyncIterator[LocalIssuer]:
     issuer.add_key("one")
     async with server:
         yield issuer
-
-
-def _certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    ca_file, key_file = folder / "issuer.pem", folder / "issuer.key"
-    ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca_file, key_file)
-    return context, ca_file

@@ -14,6 +14,7 @@ from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.scopes import NamespaceNames, Urls
 from k8s_mcp_server.policy.sensitive import NAMELESS_VERBS, SENSITIVE_VERBS
+from k8s_mcp_server.policy.virtual import ARGOCD_GROUP, VIRTUAL_RESOURCES
 
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.documents import FieldPath
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _URL_VERBS: Final = frozenset({"get", "head", "post", "put", "patch", "delete", "options"})
 _RESOURCE_VERBS: Final = frozenset({*STANDARD_VERBS, *SENSITIVE_VERBS, "impersonate", "use", "attest", "grant"})
+_ARGOCD_ACTIONS: Final = frozenset({"sync", "override"})  # beside RBAC's words, and those with a path behind them
 _HABITS: Final = {"read": "get, list, watch", "view": "get", "write": "update, patch", "edit": "update, patch"}
 
 
@@ -62,7 +64,10 @@ def lint_rule(rule: Rule, *, served: Served, inputs: Inputs) -> Iterator[Mistake
 
 def _lint_verbs(rule: Rule) -> Iterator[Mistake]:
     known = _URL_VERBS if isinstance(rule.scope, Urls) else _RESOURCE_VERBS
-    for verb in sorted(rule.verbs - known - {"*"}):
+    verbs = rule.verbs - known - {"*"}
+    if rule.groups == {ARGOCD_GROUP}:
+        verbs = frozenset(verb for verb in verbs - _ARGOCD_ACTIONS if "/" not in verb)
+    for verb in sorted(verbs):
         near = difflib.get_close_matches(verb, known, n=1)
         meant = _HABITS.get(verb) or "".join(near)
         advice = f"; did you mean {meant}?" if meant else ""
@@ -112,6 +117,12 @@ def _lint_resource(rule: Rule, item: str, *, served: Served) -> Iterator[Mistake
     if not any(served.scope(name) is wanted for name in found):
         yield _misplaced(resource, wanted=wanted)
     parts = {name.subresource for name in served if name.resource == resource and name.group in groups}
+    parts |= {
+        part
+        for each in VIRTUAL_RESOURCES
+        if each.group in groups and each.resource == resource
+        for part, _ in each.subresources
+    }
     if subresource not in {"", "*", *parts}:
         near = difflib.get_close_matches(subresource, parts - {""}, n=1)
         advice = f"; did you mean {resource}/{near[0]}?" if near else ""

@@ -112,7 +112,7 @@ class Served:
         return self._verbs.get(name, frozenset())
 
     def scope(self, name: ResourceName) -> Scope | None:
-        """Namespaced or Cluster; None when it is not served."""
+        """Namespaced or Cluster; None when it is neither served nor virtual."""
         return scope_of(self.catalog, group=name.group, resource=name.resource)
 
     def find(self, text: str) -> ResourceName:

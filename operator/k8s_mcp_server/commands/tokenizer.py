@@ -228,13 +228,15 @@ class _Scanner:
             self._on_character()
 
     def _on_greater(self) -> None:
-        number_before = self._in_word and "".join(self._word).isdigit()
-        if number_before or not self._redirect():
+        if self._is_number_before() or not self._redirect():
             raise CommandRefused(
                 "Redirection",
                 "`>` would write a file, and there are none here: output comes back to you.",
                 instead=self._write_before(),
             )
+
+    def _is_number_before(self) -> bool:
+        return self._in_word and "".join(self._word).isdigit()
 
     def _on_ampersand(self) -> None:
         if self._redirect():
@@ -260,7 +262,8 @@ class _Scanner:
 
     def _on_less(self) -> None:
         found = _HEREDOC.match(self._text, self._at)
-        if found is None or self._text.startswith("<<<", self._at):
+        # To a shell `2<<E` opens descriptor 2, and is no word `2` before a here-document.
+        if found is None or self._is_number_before() or self._text.startswith("<<<", self._at):
             raise CommandRefused(
                 "Redirection",
                 "`<` would read a file or a shell's text, and there are none here.",

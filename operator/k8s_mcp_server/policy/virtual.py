@@ -21,7 +21,13 @@ VIRTUAL_GROUPS: Final = frozenset({HELM_GROUP, ISTIOCTL_GROUP, ARGOCD_GROUP})
 
 VIRTUAL_RESOURCES: Final = (
     # Helm's records of releases, which are Secrets; their content is values, manifests and charts.
-    ApiResource(group=HELM_GROUP, resource="releases", kind="Release", scope=Scope.NAMESPACED),
+    ApiResource(
+        group=HELM_GROUP,
+        resource="releases",
+        kind="Release",
+        scope=Scope.NAMESPACED,
+        subresources=(("content", frozenset({"get", "list"})),),
+    ),
     # What istioctl reads from proxies and from istiod, and the little that it changes.
     *(
         ApiResource(group=ISTIOCTL_GROUP, resource=resource, kind=kind, scope=scope, verbs=frozenset(verbs.split()))

@@ -33,7 +33,7 @@ def echo(site: Site) -> Iterator[str]:
     site.node.kubectl("apply", "--filename=-", input=json.dumps(body))
     site.node.kubectl("wait", "pod/echo", f"--namespace={SHOP}", "--for=condition=Ready", "--timeout=60s")
     yield "echo"
-    site.node.kubectl("delete", "pod", "echo", f"--namespace={SHOP}", "--wait=false")
+    site.node.kubectl("delete", "pod", "echo", f"--namespace={SHOP}", "--grace-period=1")
 
 
 def test_exec_gives_back_output_errors_and_the_exit_code(agent_factory: Callable[..., Agent]) -> None:
@@ -61,7 +61,7 @@ def test_exec_without_a_rule_that_names_it_reaches_no_pod(agent_factory: Callabl
 def test_attach_is_refused_and_says_what_shows_the_same(agent_factory: Callable[..., Agent], echo: str) -> None:
     answer = agent_factory(_may("pods/attach")).kubectl(f"attach -i -n {SHOP} {echo}", stdin="a line\n")
     assert answer.status == "refused"
-    assert "use `logs`" in answer.text
+    assert f"Write: `kubectl logs {echo} -n {SHOP}" in answer.text
 
 
 def test_files_are_copied_out_of_a_pod_and_into_it(site: Site, agent_factory: Callable[..., Agent]) -> None:

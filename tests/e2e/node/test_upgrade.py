@@ -34,8 +34,11 @@ def _git(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree of the last commit but one that changed the service; what the image is made of beside it is today's."""
-    commits = _git("log", "--no-merges", "--max-count=2", "--format=%H", "--", "operator").split()
+    """The tree before this branch's last change of the service; what the image is made of beside it is today's.
+
+    Of this branch alone: a commit of another one, merged since, is no state that anybody had installed.
+    """
+    commits = _git("log", "--first-parent", "--max-count=2", "--format=%H", "--", "operator").split()
     tree = tmp_path_factory.mktemp("earlier")
     archive = tree / "tree.tar"
     for commit, names in (("HEAD", ()), (commits[-1], _FROM_THERE)):

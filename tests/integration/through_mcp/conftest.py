@@ -122,3 +122,18 @@ def await_in_force(agent: Agent, policy: str) -> None:
     deadline = time.monotonic() + _IN_FORCE_WITHIN
     while policy not in agent.check_access().everything.replace(f"{AGENTS_NAMESPACE}:{policy}", ""):
         assert time.monotonic() < deadline, f"policy {policy} was not in force after {_IN_FORCE_WITHIN:.0f} s"
+
+
+@pytest.fixture(scope="module")
+def no_ceiling(cluster: TestCluster) -> Iterator[None]:
+    """The service may do everything."""
+    name = f"no-ceiling-{uuid.uuid4().hex[:6]}"
+    cluster.kubectl(
+        "create",
+        "clusterrolebinding",
+        name,
+        "--clusterrole=cluster-admin",
+        "--serviceaccount=k8s-mcp-system:k8s-mcp-server",
+    )
+    yield
+    cluster.kubectl("delete", "clusterrolebinding", name)

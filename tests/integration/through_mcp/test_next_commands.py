@@ -149,7 +149,7 @@ REFUSED = [
     f"kubectl logs $(kubectl get pods -n {MINE} -o name) -n {MINE}",
     f"for p in box; do kubectl get pod $p -n {MINE}; done",
     f"for p in $(kubectl get pods -n {MINE} -o name); do kubectl describe $p; done",
-    f"get pods -n {MINE} --kubeconfig=/root/.kube/config",
+    f"get pods -n {MINE} --kubeconfig=/etc/kubeconfig",
     f"get pods -n {MINE} --as=system:admin",
     f"get pods -n {MINE} --token abc",
     f"gte pods -n {MINE}",

@@ -133,6 +133,37 @@ def test_a_crd_among_the_files_makes_its_resources_known(tmp_path: Path) -> None
     assert findings(path) == {}
 
 
+@pytest.mark.parametrize(
+    "virtual",
+    [
+        pytest.param(rule("get list create", "releases", groups="helm.sh"), id="releases of Helm"),
+        pytest.param(
+            rule("get sync override action/*", "applications", groups="argocd.argoproj.io", clusterScoped=True),
+            id="applications of Argo CD",
+        ),
+    ],
+)
+def test_virtual_resources_and_their_verbs_are_known_without_a_crd(tmp_path: Path, virtual: dict[str, Any]) -> None:
+    assert findings(write(tmp_path / "a.yaml", policy(virtual, tools=["helm", "argocd"]))) == {}
+
+
+@pytest.mark.parametrize(
+    ("mistaken", "reason"),
+    [
+        pytest.param(rule("get", "releases/contents", groups="helm.sh"), "UnknownResource", id="subresource"),
+        pytest.param(
+            rule("get", "apps", groups="argocd.argoproj.io", clusterScoped=True), "UnknownResource", id="name"
+        ),
+        pytest.param(rule("get", "releases", groups="helm.sh", clusterScoped=True), "NeverMatches", id="scope"),
+        pytest.param(
+            rule("synk", "applications", groups="argocd.argoproj.io", clusterScoped=True), "UnknownVerb", id="verb"
+        ),
+    ],
+)
+def test_mistakes_about_virtual_resources_are_told(tmp_path: Path, mistaken: dict[str, Any], reason: str) -> None:
+    assert reason in findings(write(tmp_path / "a.yaml", policy(mistaken)))
+
+
 def test_a_namespace_that_no_file_has_is_doubted_only_where_files_have_some(tmp_path: Path) -> None:
     known = write(tmp_path / "a.yaml", policy(rule(namespaces=["team-x"])), namespace("team-a"))
     assert "no file has a Namespace team-x; did you mean team-a?" in findings(known)["UnknownNamespace"]

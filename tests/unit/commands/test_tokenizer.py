@@ -127,6 +127,7 @@ def test_a_here_document_and_a_pipe() -> None:
         pytest.param("get &> x", "ShellOperator", "`get`", id="both into a file"),
         pytest.param("get < x", "Redirection", "stdin", id="input file"),
         pytest.param("get <<< x", "Redirection", "stdin", id="here-string"),
+        pytest.param("get 2<<'E'\nx\nE", "Redirection", "stdin", id="here-document of another descriptor"),
         pytest.param("get <(id)", "Redirection", "stdin", id="process substitution"),
         pytest.param("apply <<-'E'\nE", "Redirection", "stdin", id="here-document with tabs removed"),
         pytest.param("apply <<'E'\nx", "HereDocument", "Close it", id="here-document without an end"),
