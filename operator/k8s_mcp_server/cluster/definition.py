@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from k8s_mcp_server.cluster.discovery import CRDS
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.compile import API_VERSION
 from k8s_mcp_server.policy.definition import declared_fields, read_fields
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CRD_NAME: Final = "mcpaccesspolicies.k8s-mcp.io"
-PATH: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RETRY_INTERVAL: Final = 1.0
 _VERSION: Final = API_VERSION.rpartition("/")[2]
 _MOST_NAMED: Final = 5
@@ -64,12 +64,14 @@ class PolicyDefinition:
         Raises:
             Unavailable: the API server does not answer, or not with a list.
         """
-        answer = await client.request("GET", PATH, query={"fieldSelector": f"metadata.name={CRD_NAME}"})
-        items = [item for item in answer.json().get("items") or () if item["metadata"]["name"] == CRD_NAME]
-        self.take(items[0] if items else None)
+        answer = await client.request("GET", CRDS, query={"fieldSelector": f"metadata.name={CRD_NAME}"})
+        try:
+            found = [item for item in answer.json().get("items") or () if item["metadata"]["name"] == CRD_NAME]
+            self._take(found[0] if found else None)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unavailable(f"it makes no sense: {error!r}") from error
 
-    def take(self, crd: Mapping[str, Any] | None) -> None:
-        """Compare the CRD with what this server reads."""
+    def _take(self, crd: Mapping[str, Any] | None) -> None:
         versions = {version["name"]: version for version in crd["spec"]["versions"]} if crd is not None else {}
         version = versions.get(_VERSION)
         declared = declared_fields(version["schema"]["openAPIV3Schema"]) if version else read_fields()
@@ -89,13 +91,11 @@ def _words(versions: Mapping[str, Mapping[str, Any]], *, missing: frozenset[str]
         served = [name for name, version in versions.items() if version.get("served")]
         return f"The CRD serves {_some(served) or 'nothing'}, and this server reads {_VERSION}: nothing is allowed."
     if missing:
-        return (
-            f"The CRD is older than this server and lacks {_some(missing)}: nothing is allowed; kubectl apply -k crds"
-        )
+        return f"The CRD is older than this server and lacks {_some(missing)}: nothing is allowed. Apply the newer CRD."
     if unknown:
         return (
             f"The CRD is newer than this server, which does not know {_some(unknown)}: "
-            "a policy that uses them is invalid, and refuses its clients everything."
+            "a policy that uses them is invalid and gives nothing."
         )
     return ""
 
