@@ -127,6 +127,26 @@ async def test_an_older_crd_stops_everything_and_says_so_until_it_is_renewed(
         await ready(running)
 
 
+async def test_what_an_older_crd_hid_counts_from_the_first_decision_after_it_is_renewed(
+    installed: TestCluster, tmp_path: Path
+) -> None:
+    """The service started while the API server served policies without their denies."""
+    older = copy.deepcopy(crd())
+    del spec_fields(older)["deny"]
+    apply_policy(installed, "denying", deny=[RULE])
+    try:
+        apply_crd(installed, older)
+        async with service(installed, tmp_path) as running:
+            await eventually(lambda: NotReady.POLICY_DEFINITION_OUTDATED in running.not_ready_reasons(), within=WITHIN)
+            assert decide(running).reason is Reason.SNAPSHOT_STALE
+            apply_crd(installed, crd())
+            await ready(running)
+            assert decide(running).reason is Reason.DENIED_BY_RULE
+    finally:
+        apply_crd(installed, crd())
+        installed.kubectl("delete", "mcpap", "--all")
+
+
 async def test_under_a_newer_crd_a_policy_that_uses_it_refuses_its_clients_and_others_go_on(
     installed: TestCluster, tmp_path: Path
 ) -> None:

@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 
 from k8s_mcp_server.cluster.client import Answer, ApiClient
-from k8s_mcp_server.cluster.definition import PolicyDefinition
+from k8s_mcp_server.cluster.definition import SETTLE_SECONDS, PolicyDefinition
+from k8s_mcp_server.cluster.objects import Listing
 from k8s_mcp_server.errors import Unavailable
+from tests.support.clocks import ManualClock
 from tests.support.crd import crd
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -72,7 +74,16 @@ async def test_a_crd_that_lacks_a_field_is_outdated_and_the_log_names_it_once(
     (told,) = caplog.messages
     assert "older than this server" in told
     assert name in told
-    assert not (await looked(definition, crd())).is_outdated
+
+
+async def test_a_renewed_crd_is_believed_when_every_api_server_has_had_the_time_to_notice_it() -> None:
+    clock = ManualClock()
+    definition = await looked(PolicyDefinition(clock=clock), without("deny"))
+    await looked(definition, crd())
+    clock.advance(SETTLE_SECONDS - 0.1)
+    assert (await looked(definition, crd())).is_outdated
+    clock.advance(0.1)
+    assert not definition.is_outdated
 
 
 async def test_a_newer_crd_is_good_enough_and_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,3 +114,41 @@ async def test_an_answer_that_makes_no_sense_leaves_what_was_known() -> None:
     with pytest.raises(Unavailable):
         await looked(definition, {"metadata": {"name": "mcpaccesspolicies.k8s-mcp.io"}, "spec": {"versions": 5}})
     assert definition.is_outdated
+
+
+LISTING = Listing(resource_version="1", requested_at=0.0, items=())
+
+
+async def guarded(definition: PolicyDefinition, *, before: dict[str, Any], after: dict[str, Any]) -> Listing:
+    """A LIST during which the CRD changes from one to the other."""
+    api = Api(before)
+
+    async def listed() -> Listing:
+        api.items = (after,)
+        return LISTING
+
+    return await definition.guard(cast("ApiClient", api), listed)
+
+
+async def test_a_list_under_the_crd_of_this_version_counts() -> None:
+    assert await guarded(PolicyDefinition(), before=crd(), after=crd()) is LISTING
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(without("deny"), crd(), id="renewed after the list was asked for"),
+        pytest.param(crd(), without("deny"), id="older by the time of its answer"),
+    ],
+)
+async def test_a_list_under_an_older_crd_does_not_count(before: dict[str, Any], after: dict[str, Any]) -> None:
+    clock = ManualClock()
+    definition = PolicyDefinition(clock=clock)
+    for _ in range(2):  # the second time at once after the CRD was renewed
+        with pytest.raises(Unavailable, match="older than this server"):
+            await guarded(definition, before=before, after=after)
+        assert definition.is_outdated
+        before = after = crd()
+
+    clock.advance(SETTLE_SECONDS)
+    assert await guarded(definition, before=crd(), after=crd()) is LISTING
