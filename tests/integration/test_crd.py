@@ -122,6 +122,29 @@ def test_an_unknown_field_is_refused(served: TestCluster) -> None:
     assert 'unknown field "spec.audit"' in done.stderr
 
 
+@pytest.mark.parametrize(
+    "options", [pytest.param((), id="as it comes"), pytest.param(("--validate=false",), id="without validation")]
+)
+def test_a_server_side_apply_refuses_an_unknown_field_always(served: TestCluster, options: tuple[str, ...]) -> None:
+    document = {**body("sample"), "metadata": {"name": "sample"}, "spec": {"subjects": [AGENT_SUBJECT], "denny": []}}
+    apply = ("apply", "--server-side", "--dry-run=server", "--filename=-", *options)
+    done = served.kubectl(*apply, input=json.dumps(document), check=False)
+    assert done.returncode != 0
+    assert ".spec.denny: field not declared in schema" in done.stderr
+
+
+def test_a_client_that_asks_for_no_validation_gets_an_unknown_field_dropped(served: TestCluster) -> None:
+    document = {**body("sample"), "metadata": {"name": "sample"}, "spec": {"subjects": [AGENT_SUBJECT], "denny": []}}
+    create = ("create", "--dry-run=server", "--output=json", "--filename=-", "--validate=ignore")
+    assert "denny" not in json.loads(served.kubectl(*create, input=json.dumps(document)).stdout)["spec"]
+
+
+def test_gitops_tools_leave_the_crd_when_its_application_goes(served: TestCluster) -> None:
+    annotations = json.loads(served.kubectl("get", CRD, "--output=json").stdout)["metadata"]["annotations"]
+    assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+    assert annotations["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
+
+
 def test_an_audit_of_thirty_days_is_accepted(served: TestCluster) -> None:
     done = dry_run(served, {"subjects": [AGENT_SUBJECT], "mode": "Audit", "expiresAfter": "720h"})
     assert done.returncode == 0, done.stderr

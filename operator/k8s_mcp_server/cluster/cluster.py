@@ -32,12 +32,13 @@ from k8s_mcp_server.cluster.lease import ApiLeaseClient, LeaderElection
 from k8s_mcp_server.cluster.operator import OperatorThread, Publisher
 from k8s_mcp_server.cluster.resync import DEFAULT_INTERVAL, Resync, list_all
 from k8s_mcp_server.cluster.status import StatusWriter, apply_status
-from k8s_mcp_server.cluster.store import PolicyStore
+from k8s_mcp_server.cluster.store import PolicyStore, Resource
 from k8s_mcp_server.cluster.token_review import TokenReviewer, review_token
 from k8s_mcp_server.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
+    from k8s_mcp_server.cluster.objects import Listing
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
@@ -155,6 +156,11 @@ class Cluster:
         finally:
             self._client = None
 
+    async def _list(self, client: ApiClient, resource: Resource) -> Listing:
+        if resource is Resource.POLICIES:
+            return await self.definition.guard(client, lambda: list_all(client, resource))
+        return await list_all(client, resource)
+
     def _parts(self, client: ApiClient) -> list[Coroutine[Any, Any, None]]:
         election = LeaderElection(
             ApiLeaseClient(client, namespace=self._environment.own_namespace),
@@ -175,13 +181,12 @@ class Cluster:
         )
         resync = Resync(
             self.store,
-            list_resource=lambda resource: list_all(client, resource),
+            list_resource=functools.partial(self._list, client),
             interval=self._resync_seconds,
             metrics=self._metrics,
         )
         return [
             resync.run(),
-            self.definition.run(client, interval=self._resync_seconds),
             self.discovery.run(DiscoveryReader(client).read),
             watch_with_kopf(self._api_server, sink=Publisher(self.store).take, metrics=self._metrics),
             election.run(),

@@ -4,12 +4,16 @@ Watch events are quick, but some are never sent: kopf lists again after a 410 an
 that a deletion in the gap is lost for ever. Full LISTs miss nothing, but are seconds old. Resource versions
 decide which of the two is newer; Kubernetes guarantees since 1.35 that those of one resource compare as
 integers (KEP-5504), and before it they did.
+
+A resource version says nothing of the schema that an object was served through: after a change of its CRD the same
+version has other fields. So a LIST is compared by its bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -53,6 +57,10 @@ class ListedObject:
         """The whole object."""
         return msgspec.json.decode(self.raw, type=dict[str, Any])
 
+    def digest(self) -> bytes:
+        """Of its bytes."""
+        return hashlib.blake2b(self.raw, digest_size=16).digest()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
@@ -71,11 +79,12 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry(Generic[Value]):
-    """An object as last seen."""
+    """An object as last seen; ``digest`` is that of a LIST, empty where an event told of it."""
 
     version: int | None
     resource_version: str
     value: Value
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,10 +190,10 @@ class ObjectCache(Generic[Value]):
         return before is not after and self._matters(before.value) != self._matters(after.value)
 
     def _listed_entry(self, item: ListedObject) -> Entry[Value]:
-        known = self._entries.get(item.name)
-        if known is not None and known.resource_version == item.resource_version:
+        known, digest = self._entries.get(item.name), item.digest()
+        if known is not None and known.digest == digest:
             return known
-        return self._entry(item.body(), item.resource_version, known)
+        return replace(self._entry(item.body(), item.resource_version, known), digest=digest)
 
     def _entry(self, body: Mapping[str, Any], resource_version: str, known: Entry[Value] | None) -> Entry[Value]:
         return Entry(

@@ -60,6 +60,7 @@ def _differs(wanted: Status, current: Mapping[str, Any]) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
     at: float
+    digest: bytes
     status: Status
 
 
@@ -136,7 +137,7 @@ class StatusWriter:
         policy, checked = item.policy, self._checked.get(item.policy.uid)
         recent = checked is not None and self._clock() - checked.at < REWRITE_SECONDS
         current = checked.status if checked is not None and recent else item.status
-        if recent and current["observedGeneration"] == policy.generation:
+        if checked is not None and recent and checked.digest == item.digest:
             return
         snapshot = self._store.snapshot
         followed, namespaces = snapshot.following(policy), snapshot.namespaces
@@ -150,7 +151,7 @@ class StatusWriter:
         )
         if _differs(wanted, current):
             await self._apply(policy, wanted)
-        self._checked[policy.uid] = _Checked(at=self._clock(), status=wanted)
+        self._checked[policy.uid] = _Checked(at=self._clock(), digest=item.digest, status=wanted)
 
 
 async def apply_status(client: ApiClient, policy: Policy, status: Status) -> None:

@@ -7,6 +7,8 @@ operator thread writes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import math
 import threading
@@ -34,10 +36,11 @@ class Resource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyObject:
-    """A policy as read, and the status that its object carries."""
+    """A policy as read, and the status that its object carries; ``digest`` is that of what was read."""
 
     policy: CompiledPolicy | InvalidPolicy
     status: Mapping[str, Any]
+    digest: bytes
 
     @property
     def follows_roles(self) -> bool:
@@ -198,21 +201,20 @@ class _Subscriber:
 
 
 def _read_policy(body: Mapping[str, Any], previous: PolicyObject | None) -> PolicyObject:
-    status = body.get("status") or {}
-    if previous is not None and _same_spec(body["metadata"], previous.policy):
-        return PolicyObject(policy=previous.policy, status=status)  # our own status writes land here
+    status, digest = body.get("status") or {}, _digest(body)
+    if previous is not None and previous.digest == digest:
+        return PolicyObject(policy=previous.policy, status=status, digest=digest)  # our own status writes land here
     policy = read_policy(body)
     if previous is not None:
         policy = carry_denies(previous.policy, policy)
-    return PolicyObject(policy=policy, status=status)
+    return PolicyObject(policy=policy, status=status, digest=digest)
 
 
-def _same_spec(metadata: Mapping[str, Any], policy: CompiledPolicy | InvalidPolicy) -> bool:
-    """The API server raises the generation with every change of the spec, and only then."""
-    return bool(metadata.get("generation")) and (metadata.get("uid"), metadata.get("generation")) == (
-        policy.uid,
-        policy.generation,
-    )
+def _digest(body: Mapping[str, Any]) -> bytes:
+    """Of what a policy is read from. Its generation alone does not tell: it is served as the CRD of the moment says."""
+    metadata = body["metadata"]
+    read = (metadata.get("uid"), metadata.get("generation"), body.get("apiVersion"), body.get("spec"))
+    return hashlib.blake2b(json.dumps(read, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def _read_namespace(body: Mapping[str, Any], previous: Namespace | None) -> Namespace:

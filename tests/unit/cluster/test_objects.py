@@ -59,6 +59,17 @@ def test_only_what_changed_is_read_again() -> None:
     assert read == ["a", "b", "b"]
 
 
+def test_one_version_that_a_list_shows_otherwise_is_read_again(cache: ObjectCache[str]) -> None:
+    """As after a change of the CRD, which adds or takes away fields of what is stored."""
+    cache.replace(listing("10", body("a", "1", "without")))
+    assert cache.replace(listing("20", body("a", "1", "with"))).changed
+    assert list(cache) == ["with"]
+
+    cache.apply("MODIFIED", body("a", "21", "without"))
+    assert cache.replace(listing("30", body("a", "21", "with"))).changed
+    assert list(cache) == ["with"]
+
+
 @pytest.mark.parametrize(
     ("event_type", "event", "expected"),
     [

@@ -141,6 +141,18 @@ async def test_a_changed_spec_is_written_at_once(cluster: Cluster) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_generation_that_is_served_with_another_spec_is_written_at_once(cluster: Cluster) -> None:
+    """As after a change of the CRD."""
+    cluster.has(policy_body())
+    await cluster.writer.once()
+    cluster.has(policy_body(approvals="two"))
+    await cluster.writer.once()
+
+    _, status = cluster.written[-1]
+    assert "approvals" in next(item["message"] for item in status["conditions"] if item["type"] == "Ready")
+
+
+@pytest.mark.anyio
 async def test_anything_else_is_written_once_a_minute_at_most(cluster: Cluster) -> None:
     cluster.has(policy_body(rules=[{**RULE, "namespaces": ["*"]}]))
     await cluster.writer.once()

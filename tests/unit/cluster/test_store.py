@@ -133,6 +133,17 @@ def test_a_written_status_is_no_news(synced: PolicyStore) -> None:
     assert item.policy is synced.snapshot.policies["team-a"]
 
 
+def test_one_generation_that_is_served_with_another_spec_is_read_anew(synced: PolicyStore, clock: ManualClock) -> None:
+    """An API server serves what its CRD declares: with another CRD the same generation has a deny that it had not."""
+    (before,) = synced.policy_objects
+    synced.replace(Resource.POLICIES, listing(clock, policy_body(deny=[DENY])))
+
+    (after,) = synced.policy_objects
+    assert isinstance(after.policy, CompiledPolicy)
+    assert after.policy.generation == before.policy.generation
+    assert after.policy.denies
+
+
 def test_a_policy_made_anew_under_the_same_name_is_read_anew(synced: PolicyStore) -> None:
     assert synced.apply(Resource.POLICIES, "ADDED", policy_body(version="101", uid="another", suspend=True))
     synced.publish()
