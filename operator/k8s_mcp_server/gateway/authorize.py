@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_mcp_server.errors import K8sMcpError
-from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac
+from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac, why_withheld
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.standing import lost_standing
@@ -117,6 +117,27 @@ class Authorizer:
         if not all(kind in known for kind in kinds) and await self._refresh():
             known = {(each.group, each.kind): each for each in self._discovery.catalog}
         return {kind: known[kind] for kind in kinds if kind in known}
+
+    def kind_of(self, *, group: str, resource: str) -> str:
+        """The kind of a resource's objects; empty when it is not known."""
+        found = self._discovery.catalog.find(group=group, resource=resource)
+        return found.kind if found is not None else ""
+
+    async def find_withheld(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision | None:
+        """As ``withheld``, after another look at what the API server serves where a resource is not known."""
+        decision = self.withheld(requests, client=client, tool=tool)
+        if decision is None or decision.reason is not Reason.UNKNOWN_RESOURCE or not await self._refresh():
+            return decision
+        return self.withheld(requests, client=client, tool=tool)
+
+    def withheld(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision | None:
+        """What says no to requests that rights of another name give; None when nothing does. Never raises."""
+        try:
+            context = self.context(client=client, tool=tool)
+            decisions = (why_withheld(request, context) for request in requests)
+            return next((decision for decision in decisions if decision is not None), None)
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
 
     def context(self, *, client: Client, tool: Tool) -> DecisionContext:
         """What decisions for the client are made from now."""

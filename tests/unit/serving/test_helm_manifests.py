@@ -79,8 +79,11 @@ metadata:
 {apiVersion: v1, kind: Pod, metadata: {name: b, annotations: {helm.sh/hook: test}}}
 """
     job, pod = read_objects(text)
-    assert (job.hooks, job.delete_policies) == ({"pre-install", "post-upgrade"}, {"hook-succeeded"})
-    assert (pod.hooks, pod.delete_policies) == ({"test"}, {"before-hook-creation"})
+    assert (job.hooks, job.delete_policies) == (
+        frozenset({"pre-install", "post-upgrade"}),
+        frozenset({"hook-succeeded"}),
+    )
+    assert (pod.hooks, pod.delete_policies) == (frozenset({"test"}), frozenset({"before-hook-creation"}))
 
 
 def test_a_crd_says_what_it_makes_the_api_server_serve() -> None:
