@@ -43,6 +43,8 @@ from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
+from k8s_mcp_server.serving.helm.preparation import HelmPreparation
+from k8s_mcp_server.serving.helm.server import ServerVersion
 from k8s_mcp_server.serving.help import HelpReader
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
@@ -193,6 +195,11 @@ class Application:
                 authorizer=self._authorizer, istio_namespace=self._settings.istio_namespace
             ),
             Tool.ARGOCD: ArgoCDPreparation([each.name for each in self._settings.argocd_instances]),
+            Tool.HELM: HelmPreparation(
+                executor=self.executor,
+                authorizer=self._authorizer,
+                server=lambda: ServerVersion.read(self._checker.served.documents),
+            ),
         }
 
     def _mcp_server(self, environment: Environment, *, audit: AuditLog) -> HttpServer:
@@ -205,6 +212,7 @@ class Application:
             max_timeout=settings.max_timeout,
             now=self.cluster.now,
         )
+        self._checker = self._access_checker(grants, environment)
         runner = CommandRunner(
             executor=self.executor,
             gateway=self.gateway,
@@ -216,7 +224,6 @@ class Application:
             clock=time.monotonic,
             preparations=self._preparations(),
         )
-        self._checker = self._access_checker(grants, environment)
         reader = HelpReader(self.executor)
         tools: list[AgentTool] = [
             *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in self._served),
@@ -254,19 +261,16 @@ class Application:
         return HttpServer(app, host=settings.host, port=settings.port, limits=limits, tls=_tls(settings))
 
     def _access_checker(self, grants: Grants, environment: Environment) -> AccessChecker:
-        def authorizer(kind: type[Authorizer]) -> Authorizer:
-            return kind(
+        return AccessChecker(
+            grants=grants,
+            authorizer=self._authorizer,
+            forgiving=ForgivingAuthorizer(
                 store=self.cluster.store,
                 discovery=self.cluster.discovery,
                 access=self.cluster.access,
                 environment=environment,
                 clock=self.cluster.now,
-            )
-
-        return AccessChecker(
-            grants=grants,
-            authorizer=authorizer(Authorizer),
-            forgiving=authorizer(ForgivingAuthorizer),
+            ),
             executor=lambda: self.executor if isinstance(self.executor, Executor) else None,
             admission=self._admission,
         )

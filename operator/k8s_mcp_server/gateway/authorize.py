@@ -13,10 +13,10 @@ from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.standing import lost_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from k8s_mcp_server.policy.catalog import Catalog, Scope
+    from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
@@ -110,6 +110,13 @@ class Authorizer:
         if scope is None:
             await self._refresh()
         return scope or self._discovery.catalog.scope_of(group=group, resource=resource)
+
+    async def find_kinds(self, kinds: Collection[tuple[str, str]]) -> dict[tuple[str, str], ApiResource]:
+        """The resources of these kinds (group and kind), looked up once more when one of them is not known."""
+        known = {(each.group, each.kind): each for each in self._discovery.catalog}
+        if not all(kind in known for kind in kinds) and await self._refresh():
+            known = {(each.group, each.kind): each for each in self._discovery.catalog}
+        return {kind: known[kind] for kind in kinds if kind in known}
 
     def kind_of(self, *, group: str, resource: str) -> str:
         """The kind of a resource's objects; empty when it is not known."""
