@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import math
 from collections.abc import Coroutine, Iterator
@@ -161,6 +162,16 @@ class Cluster:
             return await self.definition.guard(client, lambda: list_all(client, resource))
         return await list_all(client, resource)
 
+    async def _watch(self, listed: asyncio.Event) -> None:
+        await listed.wait()
+        gc.freeze()  # a search for cycles in ten thousand policies stops every thread for a quarter of a second
+        await watch_with_kopf(
+            self._api_server,
+            since=self.store.listed_version,
+            sink=Publisher(self.store).take,
+            metrics=self._metrics,
+        )
+
     def _parts(self, client: ApiClient) -> list[Coroutine[Any, Any, None]]:
         election = LeaderElection(
             ApiLeaseClient(client, namespace=self._environment.own_namespace),
@@ -188,7 +199,7 @@ class Cluster:
         return [
             resync.run(),
             self.discovery.run(DiscoveryReader(client).read),
-            watch_with_kopf(self._api_server, sink=Publisher(self.store).take, metrics=self._metrics),
+            self._watch(resync.listed),
             election.run(),
             status.run(interval=self._resync_seconds),
         ]
