@@ -118,6 +118,10 @@ image: $(READY) ## The image, without a container engine: dist/image.tar and the
 	@$(BIN)/python -m devtools.node check
 	@$(BIN)/python -m devtools.image
 
+.PHONY: e2e-istio
+e2e-istio: tools ## istioctl against a real istiod and Envoy (WRITE=true writes docs/istioctl.md)
+	@K8S_MCP_WRITE=$(WRITE) $(BIN)/pytest tests/e2e/istio -m e2e
+
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)
 	@echo "SEED=$(SEED)"

@@ -67,6 +67,7 @@ class KwokCluster(TestCluster):
         nodes: int = 2,
         workdir: Path | None = None,
         exec_on_host: bool = False,
+        forwards: kwokctl.Forwards | None = None,
         keep: bool | None = None,
         binaries: Mapping[str, Path] | None = None,
         on_progress: Callable[[str], None] | None = None,
@@ -75,7 +76,8 @@ class KwokCluster(TestCluster):
 
         `name` is a DNS label of at most 40 characters. `workdir` doesn't exist yet, is empty, or holds what is left
         of a cluster that doesn't run any more. `exec_on_host` makes `kubectl exec` run the command on this machine
-        as this user, the only way that KWOK has to answer it. `keep` leaves the cluster running at `stop`
+        as this user, the only way that KWOK has to answer it. `forwards` says where
+        port-forwards to pods lead. `keep` leaves the cluster running at `stop`
         (default: `K8S_SKIP_CLEANUP`). `binaries` are the paths of `kwokctl.COMPONENTS` (default: `ensure_tools`, of the
         release that `K8S_MCP_TEST_KUBERNETES` chooses).
 
@@ -92,7 +94,7 @@ class KwokCluster(TestCluster):
         keep = switches.skip_cleanup if keep is None else keep
         cluster = cls(name=name, workdir=_claim(workdir), binaries=binaries, keep=keep)
         try:
-            cluster._start(nodes=nodes, exec_on_host=exec_on_host, report=report)
+            cluster._start(nodes=nodes, exec_on_host=exec_on_host, forwards=forwards, report=report)
         except BaseException:
             cluster._remove()
             raise
@@ -107,7 +109,9 @@ class KwokCluster(TestCluster):
             print(f"kept: cluster {self.name}: kubectl --kubeconfig {self.kubeconfig} get pods -A")
             print(f"      delete it: python3 -m devtools.cluster delete {self.workdir}")
 
-    def _start(self, *, nodes: int, exec_on_host: bool, report: Callable[[str], None]) -> None:
+    def _start(
+        self, *, nodes: int, exec_on_host: bool, forwards: kwokctl.Forwards | None, report: Callable[[str], None]
+    ) -> None:
         began = time.monotonic()
         if not self._keep:
             self._guard = Guard(self.workdir)
@@ -127,6 +131,7 @@ class KwokCluster(TestCluster):
                 audit_policy=audit_policy,
                 log_file=log_file,
                 exec_on_host=exec_on_host,
+                forwards=forwards,
             )
             (self.workdir / _MARKER).write_text(configuration, encoding="utf-8")
             self.server_url = f"https://127.0.0.1:{ports[0]}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -29,8 +29,18 @@ PORTS = (
 _AUDIT_LOG_MEGABYTES = "8192"  # the default, 100, would rotate the log away from tests that read it to the end
 
 
+Forwards = Mapping[str, Sequence[Mapping[str, object]]]
+"""For pods of a namespace: `forwards` of KWOK's PortForward, such as `{"ports": [80], "target": {...}}`."""
+
+
 def configuration(
-    *, binaries: Mapping[str, Path], ports: Sequence[int], audit_policy: Path, log_file: Path, exec_on_host: bool
+    *,
+    binaries: Mapping[str, Path],
+    ports: Sequence[int],
+    audit_policy: Path,
+    log_file: Path,
+    exec_on_host: bool,
+    forwards: Forwards | None = None,
 ) -> str:
     """Return the configuration of a cluster of local processes, every one bound to 127.0.0.1.
 
@@ -55,12 +65,27 @@ def configuration(
         options=options,
         componentsPatches=[{"name": "kube-apiserver", "extraArgs": [maximum]}],
     )
-    return "\n---\n".join([kwokctl, *_streams(log_file=log_file, exec_on_host=exec_on_host)])
+    return "\n---\n".join(
+        [kwokctl, *_forwards(forwards or {}), *_streams(log_file=log_file, exec_on_host=exec_on_host)]
+    )
 
 
 def audit_policy() -> str:
     """Return an audit policy that logs who did what for every request, once, when it is answered."""
     return _document("audit.k8s.io/v1", "Policy", omitStages=["RequestReceived"], rules=[{"level": "Metadata"}])
+
+
+def _forwards(forwards: Forwards) -> list[str]:
+    """Return where port-forwards to the pods of single namespaces lead; they come before the one for all others."""
+    return [
+        _document(
+            "kwok.x-k8s.io/v1alpha1",
+            "ClusterPortForward",
+            metadata={"name": namespace},
+            spec={"selector": {"matchNamespaces": [namespace]}, "forwards": list(targets)},
+        )
+        for namespace, targets in forwards.items()
+    ]
 
 
 def _streams(*, log_file: Path, exec_on_host: bool) -> list[str]:

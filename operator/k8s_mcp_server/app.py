@@ -41,9 +41,12 @@ from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
+from k8s_mcp_server.serving.helm.preparation import HelmPreparation
+from k8s_mcp_server.serving.helm.server import ServerVersion
 from k8s_mcp_server.serving.help import HelpReader
 from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
 from k8s_mcp_server.serving.http_server import HttpServer
+from k8s_mcp_server.serving.istioctl import IstioctlPreparation
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
 from k8s_mcp_server.serving.mcp_server import AgentServer
 from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k8s_mcp_server.execution.binaries import Binaries
+    from k8s_mcp_server.serving.runner import Preparation
     from k8s_mcp_server.serving.tools.base import AgentTool
     from k8s_mcp_server.settings import Settings
 
@@ -133,15 +137,16 @@ class Application:
             identity=settings.pod_name or socket.gethostname(),
             resync_seconds=settings.resync,
         )
+        self._authorizer = Authorizer(
+            store=self.cluster.store,
+            discovery=self.cluster.discovery,
+            access=self.cluster.access,
+            environment=environment,
+            clock=self.cluster.now,
+        )
         self.gateway = Gateway(
             api_server=server,
-            authorizer=Authorizer(
-                store=self.cluster.store,
-                discovery=self.cluster.discovery,
-                access=self.cluster.access,
-                environment=environment,
-                clock=self.cluster.now,
-            ),
+            authorizer=self._authorizer,
             metrics=self._metrics,
             audit=audit,
             service_account=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
@@ -182,6 +187,19 @@ class Application:
         own = tuple(reason.value for reason, holds in checks.items() if holds)
         return own + tuple(reason.value for reason in self.cluster.not_ready_reasons())
 
+    def _preparations(self) -> dict[Tool, Preparation]:
+        return {
+            Tool.ISTIOCTL: IstioctlPreparation(
+                authorizer=self._authorizer, istio_namespace=self._settings.istio_namespace
+            ),
+            Tool.ARGOCD: ArgoCDPreparation([each.name for each in self._settings.argocd_instances]),
+            Tool.HELM: HelmPreparation(
+                executor=self.executor,
+                authorizer=self._authorizer,
+                server=lambda: ServerVersion.read(self._checker.served.documents),
+            ),
+        }
+
     def _mcp_server(self, environment: Environment, *, audit: AuditLog) -> HttpServer:
         settings = self._settings
         grants = Grants(
@@ -192,6 +210,7 @@ class Application:
             max_timeout=settings.max_timeout,
             now=self.cluster.now,
         )
+        self._checker = self._access_checker(grants, environment)
         runner = CommandRunner(
             executor=self.executor,
             gateway=self.gateway,
@@ -201,9 +220,8 @@ class Application:
             not_ready=self._cannot_run_reasons,
             cluster=settings.cluster_name,
             clock=time.monotonic,
-            preparations={Tool.ARGOCD: ArgoCDPreparation([each.name for each in settings.argocd_instances])},
+            preparations=self._preparations(),
         )
-        self._checker = self._access_checker(grants, environment)
         reader = HelpReader(self.executor)
         tools: list[AgentTool] = [
             *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in self._served),
@@ -241,19 +259,16 @@ class Application:
         return HttpServer(app, host=settings.host, port=settings.port, limits=limits)
 
     def _access_checker(self, grants: Grants, environment: Environment) -> AccessChecker:
-        def authorizer(kind: type[Authorizer]) -> Authorizer:
-            return kind(
+        return AccessChecker(
+            grants=grants,
+            authorizer=self._authorizer,
+            forgiving=ForgivingAuthorizer(
                 store=self.cluster.store,
                 discovery=self.cluster.discovery,
                 access=self.cluster.access,
                 environment=environment,
                 clock=self.cluster.now,
-            )
-
-        return AccessChecker(
-            grants=grants,
-            authorizer=authorizer(Authorizer),
-            forgiving=authorizer(ForgivingAuthorizer),
+            ),
             executor=lambda: self.executor if isinstance(self.executor, Executor) else None,
             admission=self._admission,
         )

@@ -7,6 +7,7 @@ The text of an error is written for the person or agent that gets it; causes go 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _WRITTEN: Final = re.compile(r"Write: `([^`]+)`")
@@ -53,10 +54,16 @@ class CommandDenied(K8sMcpError):
         reason: the decision's reason, a stable CamelCase word.
         message: who is denied what, and by which policy.
         hint: what is nearest and allowed, and whom to ask; may be empty.
+        denials: what is missing, each in a sentence.
+        next_command: a command line that works now; may be empty.
     """
 
-    def __init__(self, reason: str, message: str, *, hint: str = "") -> None:
+    def __init__(
+        self, reason: str, message: str, *, hint: str = "", denials: Sequence[str] = (), next_command: str = ""
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.hint = hint
+        self.denials = tuple(denials)
+        self.next_command = next_command

@@ -188,6 +188,9 @@ class Settings(BaseSettings):
     protected_namespaces: Names = ("argocd", "istio-system")
     """namespaces that globs and selectors of policies never match (nor `kube-*`, nor the service's own)"""
 
+    istio_namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "istio-system"
+    """the namespace of Istio's control plane, for istioctl; list it among `protected_namespaces`, too"""
+
     kubernetes_host: str = ""
     """the API server's host; in a pod KUBERNETES_SERVICE_HOST"""
     kubernetes_port: Annotated[int, Field(ge=1, le=65535)] = 443

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 FOREIGN_CRDS = ROOT / "tests" / "data" / "prometheus-operator"
+MESH_NAMESPACE = "istio-system"  # a cluster with a mesh has it: components/istio-rbac puts a Role there
 ALL = next(each for each in kustomizations() if each.name == "manifests + all components")
 
 
@@ -44,6 +45,7 @@ def prepared(empty: TestCluster, kubectl: Path) -> TestCluster:
     empty.kubectl("apply", "--server-side", "--filename", str(FOREIGN_CRDS))
     empty.kubectl("apply", "--server-side", "--force-conflicts", "--kustomize", str(ROOT / "crds"))
     empty.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    empty.kubectl("create", "namespace", MESH_NAMESPACE)
     documents = [body for each in kustomizations() for body in _objects(each, kubectl=kubectl)]
     namespaces = {body["metadata"]["name"]: body for body in documents if body["kind"] == "Namespace"}
     for body in namespaces.values():

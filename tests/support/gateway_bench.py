@@ -60,6 +60,7 @@ class FakeAuthorizer(Authorizer):
         self.environment = Environment()
         self.rule: Callable[[RequestInfo], Decision] = lambda _: allow()
         self.denies: Callable[[RequestInfo], Decision] = lambda _: allow()
+        self.withholding: Callable[[RequestInfo], Decision | None] = lambda _: None
         self.asked: list[tuple[RequestInfo, ...]] = []
         self.lost: Decision | None = None
         self.catalog = Catalog()
@@ -78,6 +79,13 @@ class FakeAuthorizer(Authorizer):
             now=datetime.now(UTC),
             snapshot_age=0.0,
         )
+
+    def kind_of(self, *, group: str, resource: str) -> str:
+        found = self.catalog.find(group=group, resource=resource)
+        return found.kind if found is not None else ""
+
+    def withheld(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision | None:
+        return next((decision for item in requests if (decision := self.withholding(item)) is not None), None)
 
     async def authorize(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision:
         self.asked.append(tuple(requests))

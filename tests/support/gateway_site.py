@@ -81,6 +81,12 @@ def site_objects(mark: str, *, own: str, namespaces: tuple[str, ...]) -> list[di
                     "resources": ["userextras/k8s-mcp.io/client"],
                     "verbs": ["impersonate"],
                 },
+                {
+                    "apiGroups": [""],
+                    "resources": ["groups"],
+                    "resourceNames": ["system:serviceaccounts", f"system:serviceaccounts:{own}", "k8s-mcp.io:commands"],
+                    "verbs": ["impersonate"],
+                },
             ],
         },
         {

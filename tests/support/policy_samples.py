@@ -115,7 +115,10 @@ def _schema_table() -> dict[str, tuple[dict[str, Any], str]]:
         ),
         "no namespaces": ({"rules": [rule(namespaces=[])]}, "should have at least 1 items"),
         "an empty selector": ({"rules": [rule(namespaceSelector={})]}, "should have at least 1 properties"),
-        "a tool that does not work yet": ({"tools": ["istioctl"]}, 'supported values: "kubectl", "helm", "argocd"'),
+        "a tool that is not there": (
+            {"tools": ["kustomize"]},
+            'supported values: "kubectl", "helm", "istioctl", "argocd"',
+        ),
         "an unknown operator": (_expression(operator="Gt", values=["1"]), "Unsupported value"),
         "a verb in capitals": ({"rules": [rule("Get")]}, "should match"),
         "three parts of a resource": ({"rules": [rule("get", "a/b/c")]}, "should match"),

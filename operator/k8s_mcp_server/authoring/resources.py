@@ -21,7 +21,7 @@ from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.cluster.discovery import resources_of
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
 from k8s_mcp_server.policy.request import RequestInfo
-from k8s_mcp_server.policy.virtual import scope_of
+from k8s_mcp_server.policy.virtual import VIRTUAL_RESOURCES, scope_of
 
 if TYPE_CHECKING:
     from k8s_mcp_server.authoring.documents import Document
@@ -64,7 +64,7 @@ class ResourceName:
 
 
 class Served:
-    """What is served, to look things up in.
+    """What is served, and what exists only in this service, to look things up in.
 
     Args:
         documents: aggregated discovery by path, ``/api`` and ``/apis``.
@@ -84,6 +84,10 @@ class Served:
                 words = (name.resource, item.get("singularResource", ""), kind.lower(), *item.get("shortNames", ()))
                 for word in dict.fromkeys(words):
                     self._nicknames.setdefault(word, []).append(name)
+        for virtual in VIRTUAL_RESOURCES:
+            name = ResourceName(group=virtual.group, resource=virtual.resource)
+            self._verbs[name] = virtual.verbs
+            self._nicknames.setdefault(virtual.resource, []).append(name)
 
     @classmethod
     def built_in(cls, crds: Iterable[Document] = ()) -> Served:

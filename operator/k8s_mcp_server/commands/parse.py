@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.argocd.check import argocd_helper, check_argocd
 from k8s_mcp_server.commands.helm.check import check_helm
+from k8s_mcp_server.commands.istioctl.check import check_istioctl
 from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
 from k8s_mcp_server.commands.rewrite import without_xargs
 from k8s_mcp_server.commands.tokenizer import tokenize
@@ -38,6 +39,7 @@ MOST_CLI_STAGES: Final = 3
 CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] = {
     Tool.KUBECTL: check_kubectl,
     Tool.HELM: check_helm,
+    Tool.ISTIOCTL: check_istioctl,
     Tool.ARGOCD: check_argocd,
 }
 """For each CLI that the service knows how to run, what refuses the words after its name, given the names of the files

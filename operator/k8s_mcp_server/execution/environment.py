@@ -20,6 +20,7 @@ _COMMON: Final = {"PATH": "/nonexistent", "LANG": "C.UTF-8", "TERM": "dumb"}
 _OWN: Final[Mapping[str, Mapping[str, str]]] = {  # what only one CLI reads
     Tool.KUBECTL: {"KUBERC": "off", "KUBECTL_KUBERC": "false"},
     Tool.HELM: {"HELM_NO_PLUGINS": "1", "NO_COLOR": "1"},
+    Tool.ISTIOCTL: {"NO_COLOR": "1"},
 }
 
 

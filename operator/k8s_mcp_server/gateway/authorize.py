@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_mcp_server.errors import K8sMcpError
-from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac
+from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac, why_withheld
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.rights import Rights
 from k8s_mcp_server.policy.standing import lost_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from k8s_mcp_server.policy.catalog import Catalog, Scope
+    from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
@@ -110,6 +110,34 @@ class Authorizer:
         if scope is None:
             await self._refresh()
         return scope or self._discovery.catalog.scope_of(group=group, resource=resource)
+
+    async def find_kinds(self, kinds: Collection[tuple[str, str]]) -> dict[tuple[str, str], ApiResource]:
+        """The resources of these kinds (group and kind), looked up once more when one of them is not known."""
+        known = {(each.group, each.kind): each for each in self._discovery.catalog}
+        if not all(kind in known for kind in kinds) and await self._refresh():
+            known = {(each.group, each.kind): each for each in self._discovery.catalog}
+        return {kind: known[kind] for kind in kinds if kind in known}
+
+    def kind_of(self, *, group: str, resource: str) -> str:
+        """The kind of a resource's objects; empty when it is not known."""
+        found = self._discovery.catalog.find(group=group, resource=resource)
+        return found.kind if found is not None else ""
+
+    async def find_withheld(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision | None:
+        """As ``withheld``, after another look at what the API server serves where a resource is not known."""
+        decision = self.withheld(requests, client=client, tool=tool)
+        if decision is None or decision.reason is not Reason.UNKNOWN_RESOURCE or not await self._refresh():
+            return decision
+        return self.withheld(requests, client=client, tool=tool)
+
+    def withheld(self, requests: Sequence[RequestInfo], *, client: Client, tool: Tool) -> Decision | None:
+        """What says no to requests that rights of another name give; None when nothing does. Never raises."""
+        try:
+            context = self.context(client=client, tool=tool)
+            decisions = (why_withheld(request, context) for request in requests)
+            return next((decision for decision in decisions if decision is not None), None)
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return _faulty()
 
     def context(self, *, client: Client, tool: Tool) -> DecisionContext:
         """What decisions for the client are made from now."""

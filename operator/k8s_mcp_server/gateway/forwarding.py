@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.errors import Unavailable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.gateway.front import FrontConnection
     from k8s_mcp_server.gateway.head import RequestHead
     from k8s_mcp_server.gateway.pool import UpstreamPool
+    from k8s_mcp_server.gateway.portforward.inspector import ForwardInspector
     from k8s_mcp_server.gateway.response import ResponseWriter
     from k8s_mcp_server.gateway.stream import ByteStream
     from k8s_mcp_server.gateway.target import Target
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.telemetry.metrics import Metrics
 
-_SWITCHING_PROTOCOLS: Final = 101
+_SWITCHING_PROTOCOLS: Final = HTTPStatus.SWITCHING_PROTOCOLS
 _JSON: Final = "application/json"
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024
 FAILURES: Final = (Unavailable, UpstreamBroken, UpstreamSlow, CredentialsRefused, Unfilterable)
@@ -51,6 +53,8 @@ class DecidedRequest:
         attribution: who asks.
         cut: which objects of the answer may be seen; None for all.
         edit: of a list, what is to be seen of each item.
+        inspector: reads what the client says over an upgraded connection.
+        is_dispensable: a refusal by the API server is told to the caller and not to the client.
     """
 
     head: RequestHead
@@ -60,11 +64,17 @@ class DecidedRequest:
     attribution: Attribution
     cut: ListCut | None
     edit: Edit | None = None
+    inspector: ForwardInspector | None = None
+    is_dispensable: bool = False
 
     @property
     def is_filtered(self) -> bool:
         """Whether the answer is read on its way, so that it must be one that can be read."""
         return self.cut is not None or self.edit is not None
+
+
+class ForbiddenUpstream(Exception):
+    """The API server refuses a dispensable request: the service itself may not make it. Nothing was answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +106,8 @@ class Forwarder:
 
         Raises:
             HeadRefused: the client's body turned out to be malformed; nothing was answered.
+            ForbiddenUpstream: see there.
+            ForwardRefused: the client said something over an upgraded connection that the inspector refuses.
             ConnectionResetError: the client is gone.
         """
         if request.is_filtered and first(request.target.query, "continue"):
@@ -203,11 +215,13 @@ class Forwarder:
         writer: ResponseWriter,
         connection: FrontConnection,
     ) -> None:
+        if response.status == HTTPStatus.FORBIDDEN and request.is_dispensable:
+            raise ForbiddenUpstream
         if response.status == _SWITCHING_PROTOCOLS:
             if not request.head.upgrade:
                 raise UpstreamBroken("the API server switched protocols unasked")
             writer.start_upgrade(response.headers)
-            await splice(connection, upstream)
+            await splice(connection, upstream, inspector=request.inspector)
         elif not request.is_filtered:
             await relay(upstream, response, writer)
         elif request.info.verb == "watch" and request.cut is not None:

@@ -97,7 +97,7 @@ class ServedRequest:
             self._cut.newest = decision.cut
 
     def _decide_again(self, session: CommandSession) -> Decision:
-        """The decision about the request from what is known now."""
+        """The decision about a request that was allowed, as it would be now."""
         return self._accounting.authorizer.decide(self._required, client=session.client, tool=session.tool)
 
     def _authenticate(self, token: str) -> CommandSession:

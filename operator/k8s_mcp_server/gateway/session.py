@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from k8s_mcp_server.gateway.helm.unfinished import Unfinished
+from k8s_mcp_server.gateway.plan import CommandPlan
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class CommandSession:
         next_command: what works now, as the first denial with such a command said; empty when none had one.
         namespaces: the first of those that requests were about, in order.
         policies: names of the policies whose rules decided, in order of first use.
+        plan: what the command may ask for by rights of another name; set before it starts.
+        left_out: resources whose lists and watches were answered with nothing, as ``secrets`` or ``gateways.GROUP``.
         argocd: the instance of Argo CD that the command means; empty for the first.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
@@ -80,6 +83,8 @@ class CommandSession:
     next_command: str = ""
     namespaces: dict[str, None] = field(default_factory=dict)
     policies: dict[str, None] = field(default_factory=dict)
+    plan: CommandPlan = field(default_factory=CommandPlan)
+    left_out: dict[str, None] = field(default_factory=dict)
     argocd: str = ""
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.policy.rules import Rule
 
-__all__ = ["DecisionContext", "allows", "decide", "decide_denies", "depends_on_rbac"]
+__all__ = ["DecisionContext", "allows", "decide", "decide_denies", "depends_on_rbac", "why_withheld"]
 
 Step: TypeAlias = Callable[[Case], Decision | None]
 
@@ -56,7 +56,7 @@ def decide_denies(request: RequestInfo, context: DecisionContext) -> Decision:
     No answer of this function gives anything: whether a rule does is asked about that other name.
     """
     case = Case.of(request, context)
-    for step in _STEPS[: _STEPS.index(_check_denies) + 1]:
+    for step in _WITHHOLDING:
         decision = step(case)
         if decision is not None:
             return decision
@@ -65,6 +65,19 @@ def decide_denies(request: RequestInfo, context: DecisionContext) -> Decision:
     if case.narrowing and case.question is not None:
         return allow_cut(DenyCut(denies=tuple(case.narrowing), known=case.question.known), matched=None)
     return allow(None, message="No deny takes it.")
+
+
+def why_withheld(request: RequestInfo, context: DecisionContext) -> Decision | None:
+    """What says no to a request that a right of another name gives whole; None when nothing does.
+
+    A deny that would take part of a list takes all of it here: nobody cuts the answer.
+    """
+    decision = decide_denies(request, context)
+    if not decision.allowed:
+        return decision
+    if decision.verdict is Verdict.FILTERED:
+        return refusal(Reason.DENIED_BY_RULE, explain.withheld(context.client, request))
+    return None
 
 
 def depends_on_rbac(request: RequestInfo, context: DecisionContext) -> bool:
@@ -299,13 +312,16 @@ def _is_misplaced(question: Question) -> bool:
     return bool(request.namespace) and not (question.is_about_namespaces and request.namespace == request.name)
 
 
-_STEPS: tuple[Step, ...] = (
+_WITHHOLDING: tuple[Step, ...] = (
     _check_freshness,
     _check_named,
     _check_blocked,
     _check_never,
     _find_scope,
     _check_denies,
+)
+_STEPS: tuple[Step, ...] = (
+    *_WITHHOLDING,
     _check_active,
     _allow_discovery,
     _allow_own_review,

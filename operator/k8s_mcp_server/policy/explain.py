@@ -94,6 +94,11 @@ def denied(client: Client, request: RequestInfo, policy: Policy, *, rule: str) -
     return f"{_may_not(client, request)}: denied by {rule} of policy {whom([policy])}."
 
 
+def withheld(client: Client, request: RequestInfo) -> str:
+    """A deny takes a part of what a command needs as a whole."""
+    return f"{_may_not(client, request)}: a deny of your policies takes part of it."
+
+
 def never(client: Client, request: RequestInfo, *, why: str) -> str:
     """No policy can give this."""
     return f"{_may_not(client, request)}: {why}."

@@ -52,7 +52,7 @@ UrlPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=URL)]
 UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1, max_length=64)]
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
 GroupPrefix = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
-ToolName = Literal["kubectl", "helm", "argocd"]
+ToolName = Literal["kubectl", "helm", "istioctl", "argocd"]
 Quantity = Annotated[str, Field(max_length=20, pattern=QUANTITY)]
 
 

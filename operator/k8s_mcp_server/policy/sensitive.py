@@ -58,6 +58,7 @@ SENSITIVE_RESOURCES = frozenset(  # group, resource, subresource: every verb
         ("", "services", "proxy"),
         ("helm.sh", "releases", "content"),
         ("istioctl.istio.io", "proxysecrets", ""),
+        ("istioctl.istio.io", "tokens", ""),
     }
 )
 

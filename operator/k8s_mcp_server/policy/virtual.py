@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.policy.catalog import ApiResource, Scope
+from k8s_mcp_server.policy.request import RequestInfo
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.catalog import Catalog
@@ -27,15 +28,18 @@ VIRTUAL_RESOURCES: Final = (
         scope=Scope.NAMESPACED,
         subresources=(("content", frozenset({"get", "list"})),),
     ),
-    # What istioctl reads from proxies and from istiod.
+    # What istioctl reads from proxies and from istiod, and the little that it changes.
     *(
-        ApiResource(group=ISTIOCTL_GROUP, resource=resource, kind=kind, scope=Scope.NAMESPACED)
-        for resource, kind in (
-            ("proxystatuses", "ProxyStatus"),
-            ("proxyconfigs", "ProxyConfig"),
-            ("proxysecrets", "ProxySecret"),
-            ("analyses", "Analysis"),
-            ("tokens", "Token"),
+        ApiResource(group=ISTIOCTL_GROUP, resource=resource, kind=kind, scope=scope, verbs=frozenset(verbs.split()))
+        for resource, kind, scope, verbs in (
+            ("proxystatuses", "ProxyStatus", Scope.NAMESPACED, "get list"),  # what istiod sent, and what proxies have
+            ("proxyconfigs", "ProxyConfig", Scope.NAMESPACED, "get"),
+            ("proxysecrets", "ProxySecret", Scope.NAMESPACED, "get"),  # a proxy's certificates
+            ("proxyloglevels", "ProxyLogLevel", Scope.NAMESPACED, "get update"),
+            ("descriptions", "Description", Scope.NAMESPACED, "get"),  # of a pod or Service, with what is about it
+            ("analyses", "Analysis", Scope.NAMESPACED, "list"),
+            ("tokens", "Token", Scope.NAMESPACED, "create"),  # where istiod is: the identity that it asks of istioctl
+            ("meshes", "Mesh", Scope.CLUSTER, "get"),  # the mesh as a whole
         )
     ),
     # Argo CD's own resources, in its own RBAC's words; their names are project/name.
@@ -51,6 +55,21 @@ VIRTUAL_RESOURCES: Final = (
     ),
 )
 """Every virtual resource, with the scope of the rules that give it."""
+
+
+def istioctl_right(verb: str, resource: str, *, namespace: str = "", name: str = "") -> RequestInfo:
+    """What istioctl does, as a request that can be decided."""
+    return RequestInfo(
+        is_resource_request=True,
+        path="",
+        verb=verb,
+        api_prefix="apis",
+        api_group=ISTIOCTL_GROUP,
+        api_version="virtual",
+        namespace=namespace,
+        resource=resource,
+        name=name,
+    )
 
 
 def scope_of(catalog: Catalog, *, group: str, resource: str) -> Scope | None:

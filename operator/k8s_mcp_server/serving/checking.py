@@ -6,23 +6,19 @@ for is decided as always, and nothing of it reaches the cluster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import yaml
 
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.explaining.run import Command, rehearse
 from k8s_mcp_server.authoring.needs import needed
-from k8s_mcp_server.authoring.resources import ResourceName, Served
-from k8s_mcp_server.authoring.rules import Need, rules_for
+from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.commands.parse import parse_command
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.decision import Reason
-from k8s_mcp_server.policy.explain import what
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.policy.virtual import scope_of
+from k8s_mcp_server.serving.finding import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,31 +30,11 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.serving.admission import Admission
+    from k8s_mcp_server.serving.finding import Finding
     from k8s_mcp_server.serving.grants import Grants
 
 EVERYWHERE: Final = "*"
-_CURABLE: Final = frozenset({Reason.NOT_ALLOWED, Reason.SENSITIVE_NOT_NAMED, Reason.PROTECTED_NAMESPACE})
-_MOST_SHOWN: Final = 12
 _READ_WHERE_NONE_IS_STATED: Final = "default"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What was found.
-
-    Args:
-        allowed: everything that it asks for is allowed.
-        requests: what it asks for, in words, with the answer to each.
-        missing: what is said about each denial.
-        rules: rules of a policy that would allow what is missing, as YAML; empty when none could.
-        next_command: what works now.
-    """
-
-    allowed: bool
-    requests: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    rules: str = ""
-    next_command: str = ""
 
 
 class AccessChecker:
@@ -113,7 +89,7 @@ class AccessChecker:
             namespace = namespace or default
         request = found.request(verb, namespace=namespace, name=name)
         decision = await self._authorizer.authorize([request], client=client, tool=tool)
-        return _finding([(request, decision)])
+        return find([(request, decision)])
 
     async def command(
         self, client: Client, line: str, *, stdin: bytes = b"", files: Mapping[str, bytes] | None = None
@@ -143,7 +119,7 @@ class AccessChecker:
                 example_namespace=standing.default_namespace or _READ_WHERE_NONE_IS_STATED,
                 executor=executor,
             )
-        return _finding(_asked(explanation))
+        return find(_asked(explanation))
 
 
 def _asked(explanation: Explanation) -> Iterable[tuple[RequestInfo, Decision]]:
@@ -155,33 +131,3 @@ def _asked(explanation: Explanation) -> Iterable[tuple[RequestInfo, Decision]]:
             if request not in seen:
                 seen.add(request)
                 yield request, record.decision
-
-
-def _finding(asked: Iterable[tuple[RequestInfo, Decision]]) -> Finding:
-    asked = tuple(asked)
-    denied = [(request, decision) for request, decision in asked if not decision.allowed]
-    curable = [request for request, decision in denied if decision.reason in _CURABLE and request.is_resource_request]
-    rules = list(rules_for(map(_need, curable)))
-    return Finding(
-        allowed=not denied,
-        requests=tuple(dict.fromkeys(f"{what(request)}: {_answer(decision)}" for request, decision in asked))[
-            :_MOST_SHOWN
-        ],
-        missing=tuple(dict.fromkeys(decision.advice for _, decision in denied))[:_MOST_SHOWN],
-        rules=yaml.safe_dump(rules, sort_keys=False, default_flow_style=None, width=116) if rules else "",
-        next_command=next((decision.next_command for _, decision in denied if decision.next_command), ""),
-    )
-
-
-def _answer(decision: Decision) -> str:
-    if not decision.allowed:
-        return f"no ({decision.reason.value})"
-    cut = ", cut to what you may see" if decision.cut is not None else ""
-    dry = ", as a dry run" if decision.dry_run else ""
-    return f"yes{cut}{dry}"
-
-
-def _need(request: RequestInfo) -> Need:
-    resource = ResourceName(group=request.api_group, resource=request.resource, subresource=request.subresource)
-    is_namespace = (request.api_group, request.resource) == ("", "namespaces")
-    return Need(verb=request.verb, resource=resource, namespace="" if is_namespace else request.namespace)

@@ -53,6 +53,10 @@ class Requests(Protocol):
         """Whether an answer was cut to the policy."""
 
     @property
+    def left_out(self) -> Collection[str]:
+        """Resources whose lists and watches were answered with nothing."""
+
+    @property
     def dry_runs(self) -> int:
         """How many writes changed nothing."""
 
@@ -120,6 +124,7 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         files_left_out=left_out,
         truncated=truncated,
         filtered=requests.filtered,
+        not_seen=tuple(sorted(requests.left_out)),
         duration_seconds=round(result.duration_seconds, 3),
         timeout_seconds=run.limits.timeout_seconds,
         timeout_clamped=run.timeout_clamped,

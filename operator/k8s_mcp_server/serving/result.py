@@ -61,6 +61,9 @@ class CommandResult(BaseModel):
     """the output was longer than the limit, and its end is missing"""
     filtered: bool = False
     """lists were cut to what the policy lets you see"""
+    not_seen: tuple[str, ...] = ()
+    """what the command looked for and got nothing of, because your policy does not give it: its findings about them
+    are missing, or say that something is not there"""
     duration_seconds: float = 0.0
     """seconds from start to end"""
     timeout_seconds: int | None = None
@@ -126,6 +129,9 @@ def _cuts(result: CommandResult) -> Iterator[str]:
     yield from (f"denied: {denial}" for denial in result.denials if denial not in result.stderr)
     if result.filtered:
         yield "filtered: the lists above hold only what your policy lets you see"
+    if result.not_seen:
+        unseen = ", ".join(result.not_seen)
+        yield f"not seen: {unseen}; findings about them are missing, or wrongly say that something is not there"
     if result.truncated:
         yield "truncated: the end of the output is missing"
     if result.files_left_out:

@@ -216,7 +216,15 @@ class CommandRunner:
                 next_command=refusal.next_command,
             )
         except CommandDenied as denial:
-            return self._answer(command, Status.DENIED, reason=denial.reason, message=denial.message, hint=denial.hint)
+            return self._answer(
+                command,
+                Status.DENIED,
+                reason=denial.reason,
+                message=denial.message,
+                hint=denial.hint,
+                denials=denial.denials,
+                next_command=denial.next_command,
+            )
         except NotAdmittedError as refusal:
             return self._answer(
                 command,

@@ -88,7 +88,7 @@ def test_is_no_rule(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        pytest.param({"tools": ["istioctl"]}, id="a tool that is not there yet"),
+        pytest.param({"tools": ["kustomize"]}, id="a tool that is not there"),
         pytest.param({"tools": []}, id="no tools"),
         pytest.param({"tools": "kubectl"}, id="a word instead of a list"),
         pytest.param({"suspend": "true"}, id="text instead of a boolean"),

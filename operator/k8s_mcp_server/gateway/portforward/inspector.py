@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.portforward import spdy, websocket
 from k8s_mcp_server.gateway.portforward.errors import ForwardRefused
-from k8s_mcp_server.gateway.portforward.request import PlannedRequest
+from k8s_mcp_server.gateway.portforward.request import PlannedRequests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from k8s_mcp_server.gateway.head import RequestHead
+    from k8s_mcp_server.gateway.plan import Ports
 
 MOST_STREAMS: Final = 32  # two for each connection through it
 TUNNEL: Final = "SPDY/3.1+portforward.k8s.io"
@@ -17,8 +21,17 @@ TUNNEL: Final = "SPDY/3.1+portforward.k8s.io"
 _DATA: Final = "data"
 _ERROR: Final = "error"
 
-PlannedPorts = dict[int, frozenset[str] | None]
-"""For each port the HTTP requests that may be made through it; None where what is said is not ours to read (TLS)."""
+
+def is_tunnel(head: RequestHead) -> bool:
+    """Whether the upgrade that is asked for carries SPDY frames, which can be read."""
+    if head.upgrade == "websocket":
+        return head.headers.all("sec-websocket-protocol") == (TUNNEL,)
+    return head.upgrade == "spdy/3.1"
+
+
+def without_extensions(head: RequestHead) -> RequestHead:
+    """The request without the WebSocket extensions that would change how its frames are read."""
+    return replace(head, headers=head.headers.without("sec-websocket-extensions"))
 
 
 class ForwardInspector:
@@ -29,11 +42,11 @@ class ForwardInspector:
         upgrade: the protocol that the connection was upgraded to, in lower case.
     """
 
-    def __init__(self, ports: Mapping[int, frozenset[str] | None], *, upgrade: str) -> None:
+    def __init__(self, ports: Ports, *, upgrade: str) -> None:
         self._ports = ports
         self._outer = websocket.ClientFrames() if upgrade == "websocket" else None
         self._frames = spdy.ClientFrames()
-        self._streams: dict[int, PlannedRequest | None] = {}
+        self._streams: dict[int, PlannedRequests | None] = {}
         self._errors: set[int] = set()
 
     def inspect(self, data: bytes) -> None:
@@ -59,7 +72,7 @@ class ForwardInspector:
             raise ForwardRefused(f"port {port[:10]} was not planned")
         if kind == _DATA:
             planned = self._ports[int(port)]
-            self._streams[opened.stream] = None if planned is None else PlannedRequest(planned)
+            self._streams[opened.stream] = None if planned is None else PlannedRequests(planned)
         elif kind == _ERROR:
             self._errors.add(opened.stream)
         else:

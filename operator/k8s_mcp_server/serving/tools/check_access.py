@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from k8s_mcp_server.policy.identity import Client
-    from k8s_mcp_server.serving.checking import AccessChecker, Finding
+    from k8s_mcp_server.serving.checking import AccessChecker
+    from k8s_mcp_server.serving.finding import Finding
     from k8s_mcp_server.serving.grants import Grants
     from k8s_mcp_server.serving.tools.base import Report
 

@@ -1,0 +1,1 @@
+"""What an operation of helm's would do, decided before it does anything."""

@@ -1,0 +1,127 @@
+"""What helm needs before a command may change anything: that policy allows all that it would do.
+
+The gateway decides each request again when it comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from k8s_mcp_server.commands.helm.rehearsal import changes, reads_stdin, with_release
+from k8s_mcp_server.commands.helm.words import HelmCommand, read_helm
+from k8s_mcp_server.errors import CommandDenied, CommandRefused
+from k8s_mcp_server.policy.tools import Tool
+from k8s_mcp_server.serving.helm.deciding import Place, check
+from k8s_mcp_server.serving.helm.foreseeing import foresee
+from k8s_mcp_server.serving.helm.manifests import MOST_BYTES
+from k8s_mcp_server.serving.helm.rehearsals import Executor, Rehearsals
+from k8s_mcp_server.serving.helm.server import ServerVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from k8s_mcp_server.execution.pipeline import Pipeline, Stage
+    from k8s_mcp_server.execution.result import ApiAccess
+    from k8s_mcp_server.gateway.authorize import Authorizer
+    from k8s_mcp_server.gateway.session import CommandSession
+    from k8s_mcp_server.policy.limits import Limits
+
+
+class HelmPreparation:
+    """Decides the whole of an operation before its first write.
+
+    Args:
+        executor: runs helm.
+        authorizer: decides.
+        server: what is known of the API server.
+    """
+
+    def __init__(
+        self, *, executor: Executor, authorizer: Authorizer, server: Callable[[], ServerVersion] = ServerVersion
+    ) -> None:
+        self._executor = executor
+        self._authorizer = authorizer
+        self._server = server
+
+    async def prepare(
+        self,
+        pipeline: Pipeline,
+        *,
+        session: CommandSession,
+        access: ApiAccess,
+        limits: Limits,
+        stdin: bytes,
+        files: Mapping[str, bytes],
+    ) -> Pipeline:
+        """Rehearse each stage that would change something.
+
+        Raises:
+            CommandDenied: the policy does not give all that it needs.
+            CommandRefused: what it would do cannot be known before it is done.
+        """
+        rehearsals = Rehearsals(
+            executor=self._executor,
+            server=self._server(),
+            access=access,
+            limits=replace(limits, output_bytes=MOST_BYTES),
+            stdin=stdin,
+            heredoc=pipeline.stdin,
+            files=files,
+        )
+        stages: list[Stage] = []
+        for stage in pipeline.stages:
+            command = read_helm(stage.argv[1:]) if stage.program == Tool.HELM else None
+            if command is not None and changes(command):
+                source = _source(stages) if reads_stdin(command) else ()
+                stages.append(await self._checked(stage, command, rehearsals, session=session, source=source))
+            else:
+                stages.append(stage)
+        return replace(pipeline, stages=tuple(stages))
+
+    async def _checked(
+        self,
+        stage: Stage,
+        command: HelmCommand,
+        rehearsals: Rehearsals,
+        *,
+        session: CommandSession,
+        source: Sequence[Stage],
+    ) -> Stage:
+        """The stage as it is to run: with the name that was decided, where helm would make up another one."""
+        before = session.requests_denied
+        foreseen = await foresee(command, rehearsals, source=source)
+        if foreseen.operation is not None:
+            place = Place(client=session.client, namespace=rehearsals.namespace(command), release=foreseen.release)
+            await check(foreseen.operation, place, authorizer=self._authorizer)
+        if not foreseen.is_certain and session.requests_denied > before:
+            raise _denied_on_the_way(command, session)
+        return replace(stage, argv=(stage.argv[0], *with_release(command, foreseen.release).words()))
+
+
+def _source(stages: Sequence[Stage]) -> Sequence[Stage]:
+    """The stages that make an operation's input.
+
+    Raises:
+        CommandRefused: they would change something, and cannot be run for a rehearsal.
+    """
+    for stage in stages:
+        if stage.program == Tool.HELM and changes(read_helm(stage.argv[1:])):
+            raise CommandRefused(
+                "SeveralChanges",
+                "What this would do depends on the output of a command that changes something itself.",
+                instead="Write it as two calls, and pass the values of the second in the stdin argument.",
+            )
+    return stages
+
+
+def _denied_on_the_way(command: HelmCommand, session: CommandSession) -> CommandDenied:
+    """helm could not even see what it would do, because requests of its look were denied."""
+    reasons = {reason.value for reason in session.denial_reasons}
+    return CommandDenied(
+        reasons.pop() if len(reasons) == 1 else "PolicyDenied",
+        f"`helm {command.name}` was not begun, and nothing was changed: policy refused what it begins with",
+        hint="check_access shows what you may do and whom to ask",
+        denials=tuple(dict.fromkeys(session.denials)),
+        next_command=session.next_command,
+    )
