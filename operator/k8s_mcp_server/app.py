@@ -216,7 +216,9 @@ class Application:
             gateway=self.gateway,
             grants=grants,
             admission=self._admission,
-            recorder=CommandRecorder(audit=audit, metrics=self._metrics, clock=time.monotonic),
+            recorder=CommandRecorder(
+                audit=audit, metrics=self._metrics, clock=time.monotonic, denied=self.cluster.events.denied
+            ),
             not_ready=self._cannot_run_reasons,
             cluster=settings.cluster_name,
             clock=time.monotonic,
