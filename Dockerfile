@@ -22,11 +22,13 @@ FROM debian:trixie-slim AS python
 RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
-# /build installs into the environment, so that the environment itself has no pip.
+# /build installs into the environment, so that the environment itself has no pip. Compiled modules are valid whatever
+# time their sources bear: a builder that sets all times to one would have every start compile them anew.
 RUN python3 -m venv /build \
     && /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements-build.lock \
     && python3 -m venv --without-pip /opt/k8s-mcp-server \
-    && /build/bin/pip --python /opt/k8s-mcp-server/bin/python install --no-cache-dir --require-hashes --requirement requirements.lock
+    && /build/bin/pip --python /opt/k8s-mcp-server/bin/python install --no-cache-dir --no-compile --require-hashes --requirement requirements.lock \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/k8s-mcp-server/lib
 
 FROM python AS service
 COPY pyproject.toml README.md LICENSE ./
@@ -34,7 +36,8 @@ COPY crds crds
 COPY operator operator
 # Into a folder of its own: a new version of the service is then a layer of a few hundred kilobytes.
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . \
-    && /build/bin/pip --python /opt/k8s-mcp-server/bin/python install --no-cache-dir --no-deps --root /out /wheel/*.whl
+    && /build/bin/pip --python /opt/k8s-mcp-server/bin/python install --no-cache-dir --no-compile --no-deps --root /out /wheel/*.whl \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash -s /out /out/opt
 
 FROM debian:trixie-slim
 # What a command may pipe into, beside what is in the base (grep, sed, awk, coreutils); kubectl diff uses its diff.
@@ -42,6 +45,7 @@ FROM debian:trixie-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends bsdextrautils ca-certificates jq mawk python3 \
     && rm -rf /var/lib/apt/lists/* \
+    && python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=tools / /usr/local/bin/
 COPY --from=python /opt/k8s-mcp-server /opt/k8s-mcp-server

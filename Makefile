@@ -63,6 +63,7 @@ lint: $(READY) ## ruff, mypy strict, import layers, YAML, Dockerfile, workflows
 	@$(BIN)/yamllint --strict crds manifests examples .github
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/zizmor --quiet --offline .github/workflows
+	@"$$($(BIN)/python -m devtools.toolchain ensure actionlint --print-dir)/actionlint"
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what ruff can
@@ -112,6 +113,12 @@ e2e: $(READY) ## A real node with the image, real control planes of the CLIs (ab
 	@$(BIN)/python -m devtools.node check
 	@$(BIN)/python -m devtools.toolchain ensure --e2e
 	@$(BIN)/pytest tests/e2e -m e2e
+
+.PHONY: soak
+soak: $(READY) ## What takes a quarter of an hour on the real node: the kubelet renews tokens under load (as root)
+	@$(BIN)/python -m devtools.node check
+	@$(BIN)/python -m devtools.toolchain ensure --e2e
+	@$(BIN)/pytest tests/e2e/node -m soak
 
 .PHONY: image
 image: $(READY) ## The image, without a container engine: dist/image.tar and the sizes of its parts (as root)

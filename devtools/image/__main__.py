@@ -30,7 +30,7 @@ def main() -> int:
         print(f"image: {error}", file=sys.stderr)
         return 1
     print(image.sizes)
-    print(f"{image.name}: {image.archive}")
+    print(f"{image.name}: {image.archive}, bill of materials: {image.bill}")
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from devtools.image.base import ensure_base
+from devtools.image.bill import bill_of_materials
 from devtools.image.buildah import Buildah
 from devtools.image.parts import parts, table
 from devtools.toolchain import ensure_tools
@@ -31,11 +32,13 @@ class Image:
         name: with its tag, in buildah's storage.
         archive: the image as a file that container runtimes import.
         sizes: a table of its parts.
+        bill: its bill of materials, beside the archive.
     """
 
     name: str
     archive: Path
     sizes: str
+    bill: Path
 
 
 def build_image(
@@ -58,4 +61,6 @@ def build_image(
     buildah.save(name, archive)
     with buildah.mounted(name) as root:
         sizes = table(parts(root))
-    return Image(name=name, archive=archive, sizes=sizes)
+        bill = archive.with_suffix(".cdx.json")
+        bill.write_text(bill_of_materials(root, name=name), encoding="utf-8")
+    return Image(name=name, archive=archive, sizes=sizes, bill=bill)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from devtools.toolchain.cache import default_cache_dir
 
@@ -68,9 +68,9 @@ class Buildah:
         finally:
             self._run("rm", container, check=False)
 
-    def inspect(self, name: str) -> dict[str, object]:
-        """What buildah knows of the image. Raises ImageError."""
-        values: dict[str, object] = json.loads(self._run("inspect", "--type", "image", name).stdout)
+    def configuration(self, name: str) -> dict[str, Any]:
+        """The image's `config` (OCI image-spec, config.md): user, labels, entry point. Raises ImageError."""
+        values: dict[str, Any] = json.loads(self._run("inspect", "--type", "image", name).stdout)["OCIv1"]["config"]
         return values
 
     def _run(self, verb: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

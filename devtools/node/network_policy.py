@@ -173,6 +173,8 @@ def _named_ports(pods: Sequence[Mapping[str, Any]], *, name: str) -> set[int]:
 
 
 def _block(block: Mapping[str, Any]) -> Iterator[str]:
+    if ":" in block["cidr"]:
+        return  # this node has no IPv6 for a Pod to use
     networks = [ipaddress.IPv4Network(block["cidr"])]
     for text in block.get("except") or ():
         hole = ipaddress.IPv4Network(text)

@@ -26,7 +26,7 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700)
-        self._folder = folder
+        self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(common_name="k8s-mcp-node")
         self._certificate = (
@@ -53,10 +53,10 @@ class Authority:
 
     def write_kubeconfig(self, target: Path, *, server: str, identity: str) -> None:
         """Write the kubeconfig of an identity that `issue` made."""
-        cluster = {"server": server, "certificate-authority-data": _data(self._folder / "ca.crt")}
+        cluster = {"server": server, "certificate-authority-data": _data(self.folder / "ca.crt")}
         user = {
-            "client-certificate-data": _data(self._folder / f"{identity}.crt"),
-            "client-key-data": _data(self._folder / f"{identity}.key"),
+            "client-certificate-data": _data(self.folder / f"{identity}.crt"),
+            "client-key-data": _data(self.folder / f"{identity}.key"),
         }
         config = {
             "apiVersion": "v1",
@@ -76,7 +76,7 @@ class Authority:
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        (self._folder / f"{file}.pub").write_bytes(public)
+        (self.folder / f"{file}.pub").write_bytes(public)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
@@ -95,7 +95,7 @@ class Authority:
     def _write(
         self, file: str, *, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate | None = None
     ) -> None:
-        target = self._folder / f"{file}.key"
+        target = self.folder / f"{file}.key"
         target.touch(mode=0o600)
         target.write_bytes(
             key.private_bytes(
@@ -103,7 +103,7 @@ class Authority:
             )
         )
         if certificate is not None:
-            (self._folder / f"{file}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+            (self.folder / f"{file}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _name(*, common_name: str, organization: str = "") -> x509.Name:

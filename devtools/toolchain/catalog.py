@@ -48,7 +48,7 @@ class GoTool:
     build tags.
     `version_args` make the binary print its version. `release` is what the project calls this commit, where its
     releases are no module versions. `only_e2e`: neither the demo nor most of `make test` needs it; a test that does
-    names it.
+    names it. `on_request`: built for those only who name it.
     """
 
     name: str
@@ -60,6 +60,7 @@ class GoTool:
     version_args: tuple[str, ...] = ("--version",)
     release: str = ""
     only_e2e: bool = False
+    on_request: bool = False
 
     @property
     def module_version(self) -> str:
@@ -219,15 +220,24 @@ def _oldest(tools_dir: Path) -> list[GoTool]:
             package=f"k8s.io/kubernetes/cmd/{name}",
             source="k8s.io/kubernetes",
             stamps=_KUBERNETES_STAMPS,
-            only_e2e=True,
+            on_request=True,
         )
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     ]
 
 
 def _checkers(tools_dir: Path) -> list[GoTool]:
-    """What checks the manifests in its own project's words."""
+    """What checks the workflows, and the manifests in its own project's words."""
     return [
+        GoTool(
+            name="actionlint",
+            folder=tools_dir / "actionlint",
+            package="github.com/rhysd/actionlint/cmd/actionlint",
+            source="github.com/rhysd/actionlint",
+            stamps=("github.com/rhysd/actionlint.version={version}",),
+            version_args=("-version",),
+            only_e2e=True,
+        ),
         GoTool(
             name="promtool",
             folder=tools_dir / "prometheus",
@@ -236,20 +246,21 @@ def _checkers(tools_dir: Path) -> list[GoTool]:
             stamps=("github.com/prometheus/common/version.Version={version}",),
             tags=("remove_all_sd",),  # the clients of every cloud: half of the build
             only_e2e=True,
-        )
+        ),
     ]
 
 
 def select(names: Iterable[str], *, e2e: bool = False, tools_dir: Path = TOOLS_DIR) -> list[GoTool]:
     """Return the named tools, each once, in the catalog's order; no names mean those of the demo and the tests.
 
-    With `e2e`, no names mean all of them.
+    With `e2e`, no names mean those of `make e2e`, too.
 
     Raises:
         ToolchainError: a name isn't in the catalog.
     """
     known = catalog(tools_dir)
-    wanted = set(names) or {name for name, tool in known.items() if e2e or not tool.only_e2e}
+    usual = {name for name, tool in known.items() if not tool.on_request and (e2e or not tool.only_e2e)}
+    wanted = set(names) or usual
     if unknown := sorted(wanted - set(known)):
         raise ToolchainError(f"no tool is called {', '.join(unknown)}; there are {', '.join(known)}")
     return [tool for name, tool in known.items() if name in wanted]

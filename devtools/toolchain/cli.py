@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devtools.toolchain.catalog import select
+from devtools.toolchain.catalog import catalog
 from devtools.toolchain.ensure import ensure_tools, find_tool
 from devtools.toolchain.errors import ToolchainError
 from devtools.toolchain.progress import ConsoleProgress
@@ -41,7 +41,7 @@ def _ensure(options: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    for tool in select((), e2e=True):
+    for tool in catalog().values():
         print(f"{tool.name:<32}{tool.version:<14}tools/{tool.folder.name}")
     return 0
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     ensure = commands.add_parser("ensure", help="build what is missing")
     ensure.add_argument("names", nargs="*", metavar="NAME", help="tools (default: those of the demo and the tests)")
-    ensure.add_argument("--e2e", action="store_true", help="without names: all tools")
+    ensure.add_argument("--e2e", action="store_true", help="without names: the tools of `make e2e`, too")
     ensure.add_argument("--out", type=Path, metavar="DIR", help="also copy the binaries to DIR")
     ensure.add_argument("--print-dir", action="store_true", help="print the folders that hold the binaries")
     commands.add_parser("list", help="print every tool with its version and module")

@@ -15,8 +15,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from devtools.toolchain.catalog import TOOLS_DIR
 from devtools.toolchain.errors import ToolchainError
 from devtools.toolchain.gomod import go_version
 
@@ -131,6 +132,21 @@ def source_folder(tool: GoTool) -> Path:
     except (ValueError, KeyError, TypeError) as error:
         reason = _last_line(done.stderr) or f"exit code {done.returncode}"
         raise ToolchainError(f"can't fetch the source of {tool.name} {tool.version} ({reason})") from error
+
+
+def build_info(binary: Path) -> Any:
+    """Return what the linker wrote into a binary: its Go, its modules and their versions (runtime/debug, BuildInfo).
+
+    Raises:
+        ToolchainError: it's no binary of Go's, or there is no Go that reads it.
+    """
+    folder = TOOLS_DIR / "kubernetes"  # any of the modules: it decides which Go runs, a recent one
+    command = [_go(folder), "version", "-m", "-json", str(binary)]
+    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
+    try:
+        return json.loads(done.stdout)
+    except ValueError as error:
+        raise ToolchainError(f"{binary.name} says nothing of its modules: {_last_line(done.stderr)}") from error
 
 
 def _failure(tool: GoTool, *, code: int, tail: list[str]) -> ToolchainError:

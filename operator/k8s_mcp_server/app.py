@@ -14,6 +14,7 @@ import importlib.metadata
 import logging
 import signal
 import socket
+import ssl
 import sys
 import time
 from enum import StrEnum
@@ -37,6 +38,7 @@ from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.admission import Admission
 from k8s_mcp_server.serving.argocd import ArgoCDPreparation
 from k8s_mcp_server.serving.authentication import token_authenticator
+from k8s_mcp_server.serving.certificate import ServingCertificate
 from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
@@ -258,7 +260,7 @@ class Application:
             per_address=settings.max_connections_per_address,
             requests=2 * settings.max_connections,
         )
-        return HttpServer(app, host=settings.host, port=settings.port, limits=limits)
+        return HttpServer(app, host=settings.host, port=settings.port, limits=limits, tls=_tls(settings))
 
     def _access_checker(self, grants: Grants, environment: Environment) -> AccessChecker:
         return AccessChecker(
@@ -343,6 +345,13 @@ def _oidc_issuers(settings: Settings) -> list[OidcIssuer]:
         OidcIssuer(**issuer.model_dump() | {"audiences": issuer.audiences or (settings.audience,)})
         for issuer in settings.oidc_issuers
     ]
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return None
+    minimum = ssl.TLSVersion[settings.tls_min_version.name.replace("TLS_", "TLSv")]
+    return ServingCertificate(cert_file=settings.tls_cert_file, key_file=settings.tls_key_file, minimum=minimum).context
 
 
 def _limits(settings: Settings) -> Limits:

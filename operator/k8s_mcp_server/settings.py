@@ -60,6 +60,13 @@ class AuditRequests(StrEnum):
     ALL = "All"
 
 
+class TlsVersion(StrEnum):
+    """The oldest TLS that the MCP port speaks."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
 class LogFormat(StrEnum):
     """How the service's own log is written."""
 
@@ -88,6 +95,11 @@ def _quantity(value: object) -> object:
     if isinstance(value, str) and (match := _QUANTITY.match(value.strip())):
         return int(match[1]) * _QUANTITY_UNITS[match[2] or ""]
     return value
+
+
+def _spelt(value: object) -> object:
+    """``1.3`` as YAML reads it, a number."""
+    return str(value) if isinstance(value, float) else value
 
 
 def _absolute(path: Path) -> Path:
@@ -162,6 +174,12 @@ class Settings(BaseSettings):
     """address of /livez, /readyz and /metrics"""
     health_port: Port = 8081
     """port of /livez, /readyz and /metrics; 0 takes a free one"""
+    tls_cert_file: AbsolutePath | None = None
+    """certificate (PEM, with its chain) to serve HTTPS with; read again when it changes, as is `tls_key_file`"""
+    tls_key_file: AbsolutePath | None = None
+    """key of `tls_cert_file` (PEM, without a passphrase)"""
+    tls_min_version: Annotated[TlsVersion, BeforeValidator(_spelt)] = TlsVersion.TLS_1_3
+    """oldest TLS that is spoken: `1.2` or `1.3`"""
     allowed_hosts: Names = ()
     """Host headers accepted besides the Service's own names and localhost, such as `mcp.example.com`"""
     allowed_origins: Names = ()
@@ -254,6 +272,8 @@ class Settings(BaseSettings):
         urls = [issuer.url for issuer in self.oidc_issuers]
         if len(urls) > len(set(urls)):
             raise ValueError("`oidc_issuers` names an issuer twice")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("write both `tls_cert_file` and `tls_key_file`, or neither")
         if self.timeout > self.max_timeout:
             raise ValueError(f"`timeout` ({self.timeout}) must not be above `max_timeout` ({self.max_timeout})")
         names = [instance.name for instance in self.argocd_instances]

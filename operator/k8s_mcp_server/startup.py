@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import platform
 import resource
@@ -63,7 +64,10 @@ async def _serve(settings: Settings) -> int:
     )
     if report.reason:
         logger.warning("sandbox: %s", report.reason)
-    return await Application(settings, report=report, binaries=binaries).serve()
+    application = Application(settings, report=report, binaries=binaries)
+    gc.freeze()  # what is there now stays until the end: no collection looks at it again
+    gc.enable()
+    return await application.serve()
 
 
 def allow_open_files() -> None:

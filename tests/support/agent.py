@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _CALL_SECONDS = 60.0
 
@@ -83,27 +87,35 @@ class Agent:
         return asyncio.run(self._prompt(name, arguments))
 
     async def _prompt(self, name: str, arguments: dict[str, str]) -> str:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        async with (
-            asyncio.timeout(_CALL_SECONDS),
-            httpx2.AsyncClient(headers=headers, timeout=_CALL_SECONDS) as http,
-            Client(streamable_http_client(self.url, http_client=http)) as client,
-        ):
+        async with self._client() as client:
             content = (await client.get_prompt(name, arguments)).messages[0].content
         assert content.type == "text"
         return content.text
+
+    def tools(self) -> list[str]:
+        """The names of the tools that it is offered."""
+        return asyncio.run(self._tools())
+
+    async def _tools(self) -> list[str]:
+        async with self._client() as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Answer:
         """Call any tool over a new connection."""
         return asyncio.run(self._call(tool, arguments))
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> Answer:
+        async with self._client() as client:
+            result = await client.call_tool(tool, arguments)
+        text = "\n".join(block.text for block in result.content if block.type == "text")
+        return Answer(fields=result.structured_content or {}, text=text)
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[Client]:
         headers = {"Authorization": f"Bearer {self.token}", **({"Host": self.host} if self.host else {})}
         async with (
             asyncio.timeout(_CALL_SECONDS),
             httpx2.AsyncClient(headers=headers, timeout=_CALL_SECONDS) as http,
             Client(streamable_http_client(self.url, http_client=http)) as client,
         ):
-            result = await client.call_tool(tool, arguments)
-        text = "\n".join(block.text for block in result.content if block.type == "text")
-        return Answer(fields=result.structured_content or {}, text=text)
+            yield client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -13,6 +14,7 @@ from k8s_mcp_server.errors import ConfigurationError
 from k8s_mcp_server.serving.connections import ConnectionLimits, Connections, guarded
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,11 +25,40 @@ _POLL_SECONDS: Final = 0.01
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has several servers, and one owner of its signals."""
+    """uvicorn without its signal handlers: the process has several servers, and one owner of its signals.
+
+    Args:
+        config: uvicorn's.
+        handshake_seconds: for a complete TLS handshake; a connection is counted from its end on.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, handshake_seconds: float) -> None:
+        super().__init__(config)
+        self._handshake_seconds = handshake_seconds
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. As uvicorn does, which leaves a handshake a minute."""
+        await super().startup(sockets=[])
+        protocol = partial(
+            self.config.http_protocol_class,  # type: ignore[call-arg]  # declared as a bare Protocol
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        self.servers = [
+            await asyncio.get_running_loop().create_server(
+                protocol,
+                sock=listener,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=self._handshake_seconds if self.config.ssl else None,
+                backlog=self.config.backlog,
+            )
+            for listener in sockets or ()
+        ]
 
 
 class _LastAnswers:
@@ -57,9 +88,18 @@ class HttpServer:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         limits: what peers may hold.
+        tls: what to serve HTTPS with; None serves HTTP.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, limits: ConnectionLimits | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        limits: ConnectionLimits | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.connections = Connections(limits or ConnectionLimits())
         self._address = (host, port)
         self._port = port
@@ -77,8 +117,9 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             limit_concurrency=self.connections.limits.requests,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
-        self._server = _Server(self._config)
+        self._server = _Server(self._config, handshake_seconds=self.connections.limits.head_seconds)
         self._task: asyncio.Task[None] | None = None
 
     @property

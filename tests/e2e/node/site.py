@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.agent import Agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from devtools.node import NodeCluster
 
@@ -29,6 +30,8 @@ READER: Final[dict[str, Any]] = {
 }
 _WITHIN: Final = 30.0
 _STEP: Final = 0.05
+_ENOSYS: Final = 38
+_NO_LANDLOCK: Final = "no-landlock.json"
 
 _GROUP: Final = "rbac.authorization.k8s.io"
 _RIGHTS: Final = [
@@ -111,6 +114,29 @@ class Site:
     def at_each_replica(self, agent: Agent) -> list[Agent]:
         """The same client, past the Service: once for each replica, which learn of policies by themselves."""
         return [Agent(f"http://{address}:8080/mcp", agent.token, host=HOST) for address in self.replicas()]
+
+    @contextmanager
+    def beside(self, name: str, change: Callable[[dict[str, Any]], None]) -> Iterator[str]:
+        """A Pod of the service outside its Deployment, with the Deployment's template changed; yields its address."""
+        spec = self._get("deployment", NAME)["spec"]["template"]["spec"]
+        change(spec)
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
+        self.node.kubectl("create", "--filename=-", input=json.dumps(body))
+        try:
+            started = "jsonpath={.status.containerStatuses[0].started}=true"
+            self.node.kubectl("wait", f"pod/{name}", f"--namespace={NAMESPACE}", f"--for={started}", "--timeout=60s")
+            yield str(self._get("pod", name)["status"]["podIP"])
+        finally:
+            self.node.kubectl("delete", "pod", name, f"--namespace={NAMESPACE}", "--wait=false")
+
+    def without_landlock(self) -> dict[str, str]:
+        """A seccomp profile (of a Pod's securityContext) under which the kernel seems to have no Landlock."""
+        profile = {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["landlock_create_ruleset"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS}],
+        }
+        (self.node.layout.seccomp / _NO_LANDLOCK).write_text(json.dumps(profile), encoding="ascii")
+        return {"type": "Localhost", "localhostProfile": _NO_LANDLOCK}
 
     def await_rollout(self) -> None:
         """Wait until the Deployment is as it is stated."""

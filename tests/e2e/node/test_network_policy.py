@@ -1,14 +1,15 @@
-"""The manifests' NetworkPolicy, enforced by a test aid of ours (the node's bridge enforces none)."""
+"""The manifests' NetworkPolicies, the component's too, enforced by a test aid of ours (the bridge does not)."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from devtools.node.network_policy import enforce, lift
-from tests.e2e.node.site import AGENTS, HOST, READER, SHOP, workload
+from tests.e2e.node.site import AGENTS, HOST, NAMESPACE, READER, SHOP, workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 _PROMETHEUS: Final = "prometheus"
+_EGRESS: Final = Path(__file__).resolve().parents[3] / "manifests/components/network-policy/egress.yaml"
 _REACH: Final = """\
 import socket, sys
 try:
@@ -36,6 +38,7 @@ def enforced(site: Site) -> Iterator[None]:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _PROMETHEUS, "labels": labels}}
     site.node.kubectl("apply", "--filename=-", input=json.dumps(namespace))
     site.node.kubectl("wait", "serviceaccount/default", f"--namespace={_PROMETHEUS}", "--for=create", "--timeout=30s")
+    site.node.kubectl("apply", f"--filename={_EGRESS}")
     for where in (AGENTS, _PROMETHEUS):
         site.node.kubectl("apply", "--filename=-", input=json.dumps(workload("peer", namespace=where)))
         site.node.kubectl("wait", "pod/peer", f"--namespace={where}", "--for=condition=Ready", "--timeout=60s")
@@ -43,6 +46,7 @@ def enforced(site: Site) -> Iterator[None]:
     enforce(site.node)
     yield
     lift(site.node)
+    site.node.kubectl("delete", f"--filename={_EGRESS}")
     site.node.kubectl("delete", "namespace", _PROMETHEUS, "--wait=false")
     site.node.kubectl("delete", "pod", "peer", f"--namespace={AGENTS}", "--wait=false")
 
@@ -61,6 +65,18 @@ def test_who_reaches_which_port(site: Site, enforced: None, where: str, port: in
     for address in site.replicas():
         reach = ("python3", "-c", _REACH, address, str(port))
         assert site.node.kubectl("exec", "peer", f"--namespace={where}", "--", *reach).stdout.strip() == outcome
+
+
+def test_the_service_reaches_the_api_server_and_no_other_pod(site: Site, enforced: None) -> None:
+    del enforced
+    found = site.node.kubectl("get", "pod", "peer", f"--namespace={AGENTS}", "--output=jsonpath={.status.podIP}")
+    for pod in site.pods():
+        python = ("exec", pod["metadata"]["name"], f"--namespace={NAMESPACE}", "--", "python3", "-c", _REACH)
+        reached = [
+            site.node.kubectl(*python, address, port).stdout.strip()
+            for address, port in ((site.node.layout.api_service, "443"), (found.stdout, "8080"))
+        ]
+        assert reached == ["reached", "TimeoutError"]
 
 
 def test_the_service_works_behind_it(site: Site, enforced: None, agent_factory: Callable[..., Agent]) -> None:

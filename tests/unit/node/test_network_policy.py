@@ -58,6 +58,12 @@ def test_a_peer_is_its_addresses(peer: dict[str, Any], addresses: str) -> None:
     assert rules[0] == f"ip saddr 10.0.0.1 ip daddr {{ {addresses} }} return"
 
 
+def test_a_block_of_ipv6_lets_nothing_of_ipv4_through() -> None:
+    peers = [{"ipBlock": {"cidr": "::/0", "except": ["fe80::/10"]}}, {"ipBlock": {"cidr": "10.1.0.0/32"}}]
+    rules = _rules(policyTypes=["Egress"], egress=[{"to": peers}])
+    assert rules[0] == "ip saddr 10.0.0.1 ip daddr { 10.1.0.0/32 } return"
+
+
 def test_a_peer_that_selects_nobody_lets_nobody_through() -> None:
     peer = {"namespaceSelector": {"matchLabels": {"team": "nobody"}}}
     assert _rules(policyTypes=["Ingress"], ingress=[{"from": [peer]}]) == ["ip daddr 10.0.0.1 counter drop"]

@@ -121,6 +121,16 @@ def test_without_an_api_server_it_lives_is_not_ready_lets_nobody_in_and_stops_wh
         pytest.param({"K8S_MCP_CA_FILE": "/proc/nothing"}, "`ca_file` /proc/nothing", id="no CA"),
         pytest.param({"K8S_MCP_TOKEN_FILE": "/proc/nothing"}, "`token_file` /proc/nothing", id="no token"),
         pytest.param({"K8S_MCP_HOST": "192.0.2.1"}, "cannot listen on 192.0.2.1", id="a foreign address"),
+        pytest.param(
+            {"K8S_MCP_TLS_CERT_FILE": "/proc/nothing", "K8S_MCP_TLS_KEY_FILE": "/proc/nothing"},
+            "`tls_cert_file` /proc/nothing",
+            id="no certificate",
+        ),
+        pytest.param(
+            {"K8S_MCP_TLS_CERT_FILE": "/proc/version"},
+            "write both `tls_cert_file` and `tls_key_file`",
+            id="a certificate without a key",
+        ),
         pytest.param({"K8S_MCP_RUNTIME_DIR": "/proc/nothing"}, "runtime_dir", id="a folder that cannot be made"),
     ],
 )

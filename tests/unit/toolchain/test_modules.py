@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devtools.toolchain import ToolchainError
-from devtools.toolchain.catalog import TOOLS_DIR, GoTool, catalog
+from devtools.toolchain.catalog import TOOLS_DIR, GoTool, catalog, select
 from devtools.toolchain.gomod import go_version, required_version
 from devtools.toolchain.progress import ConsoleProgress
 
@@ -74,6 +74,11 @@ def test_every_tool_is_a_tool_of_its_module_which_pins_and_verifies_it(tool: GoT
     text = (tool.folder / "go.mod").read_text()
     assert tool.package in text
     assert f"{tool.source} v{tool.module_version} h1:" in (tool.folder / "go.sum").read_text()
+
+
+def test_the_oldest_control_plane_is_built_only_for_those_who_name_it() -> None:
+    assert "kube-apiserver-oldest" not in {tool.name for tool in select((), e2e=True)}
+    assert [tool.name for tool in select(["kube-apiserver-oldest"])] == ["kube-apiserver-oldest"]
 
 
 def test_every_go_module_builds_a_tool_of_the_catalog() -> None:
