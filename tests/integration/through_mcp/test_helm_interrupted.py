@@ -52,8 +52,8 @@ def arguments(command: str, *, events: str = "pre-install", timeout: int = 0) ->
     return {"command": command, "files": files, **({"timeout": timeout} if timeout else {})}
 
 
-def helm(agent: Agent, command: str, **more: object) -> Answer:
-    return agent.call("execute_helm", arguments(command, **more))  # type: ignore[arg-type] - events, timeout
+def helm(agent: Agent, command: str, *, events: str = "pre-install", timeout: int = 0) -> Answer:
+    return agent.call("execute_helm", arguments(command, events=events, timeout=timeout))
 
 
 def history(agent: Agent) -> list[tuple[str, str]]:
