@@ -28,6 +28,8 @@ class Stage:
         discard_stdout: whether standard output goes nowhere (``>/dev/null``).
         helper: one more program that it may start, as ``kubectl diff`` does; empty for none.
         forwards_ports: whether it is a CLI that listens on a local port and connects to it.
+        grace_seconds: how long it may take to end in order (SIGTERM) before it is made to (SIGKILL), when its time is
+            over or its client gone.
     """
 
     argv: tuple[str, ...]
@@ -35,6 +37,7 @@ class Stage:
     discard_stdout: bool = False
     helper: str = ""
     forwards_ports: bool = False
+    grace_seconds: float = 0.0
 
     @property
     def program(self) -> str:

@@ -22,10 +22,14 @@ class StageProcess:
     Args:
         process: just started; waited for here only.
         on_reaped: called with its number, once it has been reaped.
+        grace_seconds: how long it may take to end in order.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], *, on_reaped: Callable[[int], None]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], *, on_reaped: Callable[[int], None], grace_seconds: float = 0.0
+    ) -> None:
         self._on_reaped = on_reaped
+        self.grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._pidfd = os.pidfd_open(process.pid)
@@ -48,6 +52,12 @@ class StageProcess:
     def cpu_seconds(self) -> float:
         """User and system time, known once it has ended."""
         return self.usage.ru_utime + self.usage.ru_stime if self.usage else 0.0
+
+    def terminate(self) -> None:
+        """Ask the process to end, where it is one that does so in order."""
+        if self.grace_seconds and self.exit_code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """End the whole group; nothing once the leader has been reaped, because its number may be another's by then."""

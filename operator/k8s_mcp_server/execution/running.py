@@ -124,7 +124,7 @@ class RunningPipeline:
                     stdout=null if plan.stage.discard_stdout else output_in,
                     stderr=stderr[plan.stage.stderr],
                 )
-                await uninterrupted(self._adopt(future))
+                await uninterrupted(self._adopt(future, grace_seconds=plan.stage.grace_seconds))
                 descriptors.close(output_in)
                 if source != null:
                     descriptors.close(source)
@@ -152,9 +152,11 @@ class RunningPipeline:
             helpers.append(asyncio.ensure_future(self._report(on_progress, every=progress_seconds)))
         try:
             done, _ = await asyncio.wait(
-                {finished, *helpers}, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED
+                {finished, *helpers}, timeout=max(left - self._grace, 0), return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
+                self._killed_for = self._killed_for or KilledFor.TIMEOUT
+                await self._terminate(finished)
                 self._kill(KilledFor.TIMEOUT)
                 await asyncio.wait({finished}, timeout=_DRAIN_SECONDS)
         finally:
@@ -166,7 +168,9 @@ class RunningPipeline:
                 raise outcome
 
     async def end(self) -> None:
-        """Kill what still runs, reap it, and let go of every descriptor."""
+        """End what still runs, in order where it can, reap it, and let go of every descriptor."""
+        if not self._killed_for:
+            await self._terminate(*(process.exited for process in self._processes if process.grace_seconds))
         for process in self._processes:
             process.kill()
         exits = [process.exited for process in self._processes]
@@ -272,8 +276,10 @@ class RunningPipeline:
         )
         return profile, environment, workdir.work
 
-    async def _adopt(self, future: Future[subprocess.Popen[bytes]]) -> None:
-        process = StageProcess(await asyncio.wrap_future(future), on_reaped=self._around.sandbox.ended)
+    async def _adopt(self, future: Future[subprocess.Popen[bytes]], *, grace_seconds: float) -> None:
+        process = StageProcess(
+            await asyncio.wrap_future(future), on_reaped=self._around.sandbox.ended, grace_seconds=grace_seconds
+        )
         self._processes.append(process)
         limits = self._around.limits
         process_limits.limit_process(
@@ -324,6 +330,18 @@ class RunningPipeline:
             await asyncio.sleep(every)
             size = self._stdout.size if self._stdout else 0
             await on_progress(Progress(stdout_bytes=size, seconds=time.monotonic() - self._started))
+
+    @property
+    def _grace(self) -> float:
+        return max((process.grace_seconds for process in self._processes if process.exit_code is None), default=0.0)
+
+    async def _terminate(self, *ends: asyncio.Future[None]) -> None:
+        """Ask those to end that do so in order, and wait for it."""
+        grace = self._grace
+        for process in self._processes:
+            process.terminate()
+        if grace and ends:
+            await asyncio.wait(ends, timeout=grace)
 
     def _kill(self, cause: KilledFor) -> None:
         self._killed_for = self._killed_for or cause

@@ -69,6 +69,10 @@ class Requests(Protocol):
         """What works now, when something was denied; may be empty."""
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What the service changed in the command."""
+
+    @property
     def namespaces(self) -> Collection[str]:
         """Those that requests named."""
 
@@ -124,6 +128,7 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         files_left_out=left_out,
         truncated=truncated,
         filtered=requests.filtered,
+        notes=tuple(requests.notes),
         not_seen=tuple(sorted(requests.left_out)),
         duration_seconds=round(result.duration_seconds, 3),
         timeout_seconds=run.limits.timeout_seconds,

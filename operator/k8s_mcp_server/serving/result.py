@@ -59,6 +59,8 @@ class CommandResult(BaseModel):
     """names of files that it wrote and that are not in `files`: too large, too many, or no text"""
     truncated: bool = False
     """the output was longer than the limit, and its end is missing"""
+    notes: tuple[str, ...] = ()
+    """what the service changed in the command"""
     filtered: bool = False
     """lists were cut to what the policy lets you see"""
     not_seen: tuple[str, ...] = ()
@@ -125,7 +127,8 @@ def _note(result: CommandResult) -> str:
 
 
 def _cuts(result: CommandResult) -> Iterator[str]:
-    """What is missing in the result."""
+    """What is missing in the result, or other than was asked for."""
+    yield from result.notes
     yield from (f"denied: {denial}" for denial in result.denials if denial not in result.stderr)
     if result.filtered:
         yield "filtered: the lists above hold only what your policy lets you see"

@@ -14,6 +14,7 @@ import pytest
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.execution import limits as process_limits
 from k8s_mcp_server.execution.result import KilledFor
+from k8s_mcp_server.execution.running import RunningPipeline
 from k8s_mcp_server.execution.sandbox import kernel
 from k8s_mcp_server.policy.limits import Limits
 from tests.support.eventually import eventually
@@ -63,6 +64,60 @@ async def test_output_stops_at_the_cap_and_ends_the_command(executor: Executor) 
     assert len(result.stdout) == 1000
     assert result.stdout_truncated
     assert (result.exit_code, result.killed_for) == (None, KilledFor.OUTPUT)
+
+
+IN_ORDER = replace(
+    python_stage(
+        "import signal, sys\n"
+        "def end(*_): print('ended in order', flush=True); sys.exit(3)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('begun', flush=True)\nsignal.pause()"
+    ),
+    grace_seconds=10.0,
+)
+STUBBORN = replace(
+    python_stage("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: signal.pause()"),
+    grace_seconds=0.5,
+)
+
+
+async def test_what_can_end_in_order_is_asked_to_before_its_time_is_over(executor: Executor) -> None:
+    limits = Limits(timeout_seconds=12)
+    with anyio.fail_after(30):
+        result = await executor.run(pipeline(IN_ORDER, ("head", "-n", "9")), access=None, limits=limits)
+    assert result.stdout == b"begun\nended in order\n"
+    assert (result.timed_out, result.stage_exit_codes[0]) == (True, 3)
+
+
+async def test_what_does_not_end_when_asked_is_made_to(executor: Executor) -> None:
+    with anyio.fail_after(30):
+        result = await executor.run(pipeline(STUBBORN), access=None, limits=Limits(timeout_seconds=2))
+    assert (result.timed_out, result.stage_exit_codes) == (True, (-9,))
+
+
+async def test_a_client_that_goes_lets_it_end_in_order(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[bytes] = []
+    real, begun = RunningPipeline.end, asyncio.Event()
+
+    async def end(running: RunningPipeline) -> None:
+        await real(running)
+        ends.append(running.result().stdout)
+
+    async def look(progress: Progress) -> None:
+        if progress.stdout_bytes:
+            begun.set()
+
+    monkeypatch.setattr(RunningPipeline, "end", end)
+    limits = Limits(timeout_seconds=60)
+    command = asyncio.create_task(executor.run(pipeline(IN_ORDER), access=None, limits=limits, on_progress=look))
+    with anyio.fail_after(20):
+        await begun.wait()
+    command.cancel()
+    with anyio.fail_after(20):
+        await asyncio.wait({command})
+    assert ends == [b"begun\nended in order\n"]
+    assert left_in(tmp_path) == []
 
 
 async def test_output_of_exactly_the_cap_is_whole(executor: Executor) -> None:

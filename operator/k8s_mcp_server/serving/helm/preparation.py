@@ -5,10 +5,12 @@ The gateway decides each request again when it comes.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k8s_mcp_server.commands.helm.rehearsal import changes, reads_stdin, with_release
+from k8s_mcp_server.commands.helm.timeouts import bounded, grace
 from k8s_mcp_server.commands.helm.words import HelmCommand, read_helm
 from k8s_mcp_server.errors import CommandDenied, CommandRefused
 from k8s_mcp_server.policy.tools import Tool
@@ -69,6 +71,7 @@ class HelmPreparation:
             heredoc=pipeline.stdin,
             files=files,
         )
+        began = time.monotonic()
         stages: list[Stage] = []
         for stage in pipeline.stages:
             command = read_helm(stage.argv[1:]) if stage.program == Tool.HELM else None
@@ -77,7 +80,8 @@ class HelmPreparation:
                 stages.append(await self._checked(stage, command, rehearsals, session=session, source=source))
             else:
                 stages.append(stage)
-        return replace(pipeline, stages=tuple(stages))
+        left = limits.timeout_seconds - (time.monotonic() - began)
+        return replace(pipeline, stages=tuple(_bounded(stage, seconds=left, session=session) for stage in stages))
 
     async def _checked(
         self,
@@ -97,6 +101,16 @@ class HelmPreparation:
         if not foreseen.is_certain and session.requests_denied > before:
             raise _denied_on_the_way(command, session)
         return replace(stage, argv=(stage.argv[0], *with_release(command, foreseen.release).words()))
+
+
+def _bounded(stage: Stage, *, seconds: float, session: CommandSession) -> Stage:
+    """The stage with a time limit of helm's own, and with time to end in order."""
+    if stage.program != Tool.HELM:
+        return stage
+    command, note = bounded(read_helm(stage.argv[1:]), seconds=seconds)
+    session.notes += [note] if note else []
+    argv = (stage.argv[0], *command.words())
+    return replace(stage, argv=argv, grace_seconds=grace(seconds) if changes(command) else 0.0)
 
 
 def _source(stages: Sequence[Stage]) -> Sequence[Stage]:
