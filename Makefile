@@ -108,11 +108,13 @@ oldest: $(READY) ## Gateway, policies and controller on the oldest Kubernetes re
 sentences: $(READY) ## Write docs/policy-tests.md: which test shows which sentence of docs/policy.md
 	@$(BIN)/python -m devtools.sentences
 
+HOSTILE := $(addprefix tests/integration/through_mcp/test_,hostile_commands.py hostile_further.py helm.py)
+
 .PHONY: e2e
 e2e: $(READY) ## A real node with the image, real control planes of the CLIs (about 20 minutes; as root)
 	@$(BIN)/python -m devtools.node check
 	@$(BIN)/python -m devtools.toolchain ensure --e2e
-	@$(BIN)/pytest tests/e2e -m e2e
+	@$(BIN)/pytest tests/e2e $(HOSTILE) -m "e2e or integration"
 
 .PHONY: soak
 soak: $(READY) ## What takes a quarter of an hour on the real node: the kubelet renews tokens under load (as root)

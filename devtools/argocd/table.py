@@ -7,22 +7,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from devtools.argocd.examples import EXAMPLES
+from devtools.subcommands import HEAD, refused, works
 from k8s_mcp_server.commands.argocd.catalog import GROUPS, MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from k8s_mcp_server.commands.argocd.catalog import Missing
+
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "argocd.md"
 BEGIN: Final = "<!-- written by tests/e2e/argocd/test_table.py from observed calls -->"
 END: Final = "<!-- end -->"
+UNSEEN: Final = "admin"
+"""Words that are not offered whatever follows them, and after which nobody looks: tools for Argo CD's own files."""
 _ON_A_RESOURCE: Final = ("update/", "delete/")
 
 
 def leaves() -> list[str]:
-    """Every subcommand that is no group, by its path, sorted; a group that is not offered stands for what is below."""
+    """Every subcommand that is no group, by its path, sorted; `UNSEEN` stands for all that is below it."""
     found = {f"{group} {word}".strip() for group, words in GROUPS.items() for word in words}
-    kept = {path for path in found if path not in GROUPS or path in MISSING}
-    return sorted(path for path in kept - {"help"} if not any(path.startswith(f"{each} ") for each in MISSING))
+    return sorted(path for path in found - {"help"} if path not in GROUPS)
+
+
+def missing(path: str) -> Missing | None:
+    """Why a subcommand, or all of its group, is not offered."""
+    while path and path not in MISSING:
+        path = path.rpartition(" ")[0]
+    return MISSING.get(path)
 
 
 def render(needs: Mapping[str, Sequence[str]]) -> str:
@@ -31,8 +42,7 @@ def render(needs: Mapping[str, Sequence[str]]) -> str:
     Args:
         needs: for each subcommand with an example, what it needed (`needed`).
     """
-    head = ["| subcommand | example | needs |", "|---|---|---|"]
-    return "\n".join([*head, *(_row(path, needs) for path in leaves())])
+    return "\n".join([*HEAD, *(_row(path, needs) for path in leaves())])
 
 
 def needed(records: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -48,11 +58,10 @@ def needed(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _row(path: str, needs: Mapping[str, Sequence[str]]) -> str:
-    missing = MISSING.get(path)
-    if missing is not None:
-        return f"| `{path}` | not offered | it {missing.why}. {missing.instead} |".replace("|…", "…")
-    rights = "<br>".join(needs[path]) or "nothing"
-    return f"| `{path}` | `{EXAMPLES[path]}` | {rights} |"
+    reason = missing(path)
+    if reason is not None:
+        return refused(path, why=f"it {reason.why}", instead=reason.instead)
+    return works(path, example=f"argocd {EXAMPLES[path]}", needs=needs[path])
 
 
 def _order(verb: str) -> tuple[bool, str]:

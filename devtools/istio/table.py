@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +13,11 @@ from k8s_mcp_server.commands.istioctl.check import planned
 from k8s_mcp_server.commands.istioctl.parts import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from k8s_mcp_server.commands.istioctl.catalog import Path as Words
     from k8s_mcp_server.policy.request import RequestInfo
 
-_HELP_SECONDS: Final = 30
 _SHOWN: Final = 800
 _STDIN: Final = {"validate", "kube-inject"}
 _OPERANDS: Final = {
@@ -82,23 +79,6 @@ class Ended:
     text: str
 
 
-def subcommands(istioctl: Path) -> dict[Words, tuple[str, ...]]:
-    """Every subcommand that the binary's help shows, with its aliases."""
-    return dict(_below(istioctl, ()))
-
-
-def _below(istioctl: Path, path: Words) -> Iterator[tuple[Words, tuple[str, ...]]]:
-    command = [str(istioctl), *path, "--help"]
-    environment = {"HOME": "/nonexistent"}
-    text = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_HELP_SECONDS, check=True)
-    if path:
-        aliases = re.search(r"^Aliases:\n  (.*)$", text.stdout, re.MULTILINE)
-        yield path, tuple(aliases[1].split(", ")[1:]) if aliases else ()
-    listed = re.search(r"^Available Commands:\n((?:  .*\n)+)", text.stdout, re.MULTILINE)
-    for line in listed[1].splitlines() if listed else ():
-        yield from _below(istioctl, (*path, line.split()[0]))
-
-
 def table(run: Callable[[str], Ended], *, version: str) -> str:
     """The document; runs everything that is offered, and everything that is refused.
 
@@ -132,9 +112,9 @@ def table(run: Callable[[str], Ended], *, version: str) -> str:
     )
 
 
-def names() -> dict[Words, tuple[str, ...]]:
+def names() -> dict[str, frozenset[str]]:
     """Every subcommand of the catalogue, with its aliases."""
-    return {path: ALIASES.get(path, ()) for path in SUBCOMMANDS}
+    return {" ".join(path): frozenset(ALIASES.get(path, ())) for path in SUBCOMMANDS}
 
 
 def _forms(path: Words, entry: Offered) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from devtools.vocabulary.table import DOCUMENT, render
 def main() -> None:
     """Write the document."""
     with KwokCluster.start(name="vocabulary", exec_on_host=True, on_progress=print) as cluster:
-        compared = compare(cluster, ensure_tools(["kubectl"])["kubectl"])
-    DOCUMENT.write_text(render(compared), encoding="utf-8")
+        kubectl = ensure_tools(["kubectl"])["kubectl"]
+        compared = compare(cluster, kubectl)
+    DOCUMENT.write_text(render(compared, kubectl), encoding="utf-8")
     print(f"{len(compared)} commands; wrote {DOCUMENT}")
 
 

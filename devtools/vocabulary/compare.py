@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from devtools.argocd.certificate import make_certificate
 from devtools.vocabulary.gateway import Asked, RunningGateway, running
 from devtools.vocabulary.kubectl import Outcome, Target, run
 from devtools.vocabulary.manifests import manifests
 from devtools.vocabulary.normalise import normalised
-from devtools.vocabulary.reading import READING, REFUSED
+from devtools.vocabulary.reading import ANSWERED, READING, REFUSED
 from devtools.vocabulary.site import SIDES, prepared
 from devtools.vocabulary.writing import WRITING
 
@@ -59,9 +60,11 @@ def compare(cluster: TestCluster, kubectl: Path, *, keep: bool = False) -> list[
 
 async def _compare(site: Site, *, kubectl: Path, folder: Path) -> list[Compared]:
     (folder / "kustomization.yaml").write_text(_KUSTOMIZATION, encoding="utf-8")
+    for name, text in zip(("tls.crt", "tls.key"), make_certificate(), strict=True):
+        (folder / name).write_text(text, encoding="ascii")
     async with running(site, folder) as gateway:
         bench = _Bench(site=site, gateway=gateway, kubectl=kubectl, folder=folder)
-        done = await bench.all(READING + REFUSED, changes=False)
+        done = await bench.all(READING + REFUSED + ANSWERED, changes=False)
         return done + await bench.all(WRITING, changes=True)
 
 

@@ -122,6 +122,9 @@ _SHOW = r"""
 + version
 + cluster-info
 + cluster-info dump --namespaces {namespace} -o json
++ top pod
++ top pod web --containers
++ top node
 top pods
 top nodes
 rollout status deployment/app
@@ -132,6 +135,10 @@ diff -f - < configmap-settings
 kustomize {folder}
 + apply view-last-applied configmap/settings
 config view --minify -o jsonpath={.contexts[0].name}
+config current-context
+config get-clusters
+config get-contexts
+config get-users
 describe pods
 describe pods -l app=web
 describe replicaset -l app=app
@@ -185,7 +192,6 @@ wait --for=delete pod/none --timeout=5s
 wait --for=create configmap/settings --timeout=5s
 completion bash
 options
-top pod web --containers
 """
 
 _ERRORS = r"""
@@ -282,5 +288,13 @@ create -f - --dry-run=server < wrong-namespace
 auth reconcile --dry-run=client -f - < role-nowhere
 """
 
+# The gateway answers these itself: about the client, where the API server would speak of the service.
+_ABOUT_THE_CLIENT = r"""
+auth can-i get pods
+auth can-i --list
+auth whoami
+"""
+
 REFUSED: tuple[Scenario, ...] = read_lines(_UNKNOWN)
+ANSWERED: tuple[Scenario, ...] = read_lines(_ABOUT_THE_CLIENT)
 READING: tuple[Scenario, ...] = read_lines(_GET) + read_lines(_SHOW) + read_lines(_ERRORS) + read_lines(_STREAMS)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from devtools.vocabulary.metrics import definitions, node_metrics, pod_metrics
 from devtools.vocabulary.objects import manifest, objects
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "gateway"
 SIDES = ("a", "b")
+_DEFINED = tuple(f"crd/{item['metadata']['name']}" for item in definitions())
 _SETTLED = (
     ("deployment/app", "condition=Available"),
     ("statefulset/base", "jsonpath={.status.availableReplicas}=1"),
@@ -83,17 +85,20 @@ def prepared(cluster: TestCluster, *, keep: bool = False) -> Iterator[Site]:
     """
     with empowered(cluster, keep=keep) as site:
         twins = [site.names(side)["namespace"] for side in SIDES]
-        apply(cluster, *(manifest("v1", "Namespace", name) for name in twins))
+        apply(cluster, *(manifest("v1", "Namespace", name) for name in twins), *definitions())
         try:
+            cluster.kubectl("wait", *_DEFINED, "--for=condition=Established", "--timeout=30s")
+            apply(cluster, node_metrics("node-000000"))
             for namespace in twins:
                 cluster.kubectl("wait", "serviceaccount/default", "-n", namespace, "--for=create", "--timeout=30s")
-                apply(cluster, *objects(), namespace=namespace)
+                apply(cluster, *objects(), pod_metrics("web", "main", "side"), namespace=namespace)
             for namespace in twins:
                 for what, condition in _SETTLED:
                     cluster.kubectl("wait", what, "-n", namespace, f"--for={condition}", "--timeout=60s")
             yield site
         finally:
             if not keep:
+                cluster.kubectl("delete", *_DEFINED, "--ignore-not-found")
                 cluster.kubectl("delete", "namespace", *twins, "--wait=false", "--ignore-not-found")
 
 

@@ -9,8 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from devtools.subcommands import HEAD, refused, tree, works
+from devtools.toolchain.catalog import catalog
+from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
+from k8s_mcp_server.commands.parse import parse_command
+from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.policy.decision import Reason, Verdict
 from k8s_mcp_server.policy.sensitive import is_sensitive, is_workload_write
+from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
     from devtools.vocabulary.compare import Compared
@@ -32,18 +38,18 @@ discovery needs (`/api`, `/apis`, `/openapi`, `/version`) is given with any poli
 
 Not every part of a row is indispensable: without the right to list events, `describe` says less, but it works.
 
-`kubectl auth can-i` and `auth whoami` are not in the table: the tool `check_access` says what a client may do.
-`edit`, `proxy`, `port-forward` and `attach` need a terminal or local ports: through MCP they are refused before they
-run, and their rows say what the gateway would decide. Local files are those of the `files` argument, and what a
-command writes comes back. `attach` needs what `exec` does, with `pods/attach`; `top` needs `get` and `list` on
-`pods.metrics.k8s.io` or `nodes.metrics.k8s.io`, which no simulated cluster serves.
+`kubectl auth can-i` and `auth whoami` are answered for the client itself. `port-forward` is refused before it runs, as
+the last table says; its rows in the first ones say what the gateway would decide. Local files are those of the `files`
+argument, and what a command writes comes back.
 
-Written by `python -m devtools.vocabulary` from observed requests; `make test` compares.
+Written by `python -m devtools.vocabulary` from observed requests; `make test` compares, and fails where kubectl has a
+subcommand that is not here.
 """
+_ALSO_COMMANDS: Final = frozenset({"apply", "cluster-info", "create"})  # groups that do something by themselves
 _SECTIONS: Final = {
     "Reading": (
         "get", "describe", "logs", "events", "explain", "api-resources", "api-versions", "version",
-        "cluster-info",
+        "cluster-info", "top",
     ),
     "Creating, changing, deleting": (
         "create", "apply", "diff", "replace", "patch", "label", "annotate", "set", "delete", "expose", "autoscale",
@@ -78,15 +84,63 @@ class Need:
     verb: str
 
 
-def render(compared: Iterable[Compared]) -> str:
-    """The whole document."""
+def render(compared: Iterable[Compared], kubectl: Path) -> str:
+    """The whole document.
+
+    Args:
+        kubectl: the binary whose subcommands it tells of.
+    """
+    compared = list(compared)
     documented = [item for item in compared if item.step.is_documented]
     parts = [_INTRODUCTION]
     for title, verbs in _SECTIONS.items():
         rows = [_row(item) for verb in verbs for item in documented if item.step.words[0] == verb]
         head = ["| command | in its namespace | in the cluster |", "|---|---|---|"]
         parts.append("\n".join([f"## {title}", "", *head, *dict.fromkeys(rows), ""]))
+    rows = [_subcommand_row(path, compared) for path in _paths(kubectl)]
+    title = f"## Every subcommand of kubectl {catalog()['kubectl'].version}"
+    parts.append("\n".join([title, "", *HEAD, *rows, ""]))
     return "\n".join(parts)
+
+
+def _paths(kubectl: Path) -> list[str]:
+    found = tree(kubectl)
+    return sorted(path for path, subcommand in found.items() if not subcommand.is_group or path in _ALSO_COMMANDS)
+
+
+def _subcommand_row(path: str, compared: Sequence[Compared]) -> str:
+    """What became of the first command that was run of it; one of those that other sections show, where there are."""
+    try:
+        parse_command(f"kubectl {path} TYPE/NAME", cli=Tool.KUBECTL, files=("kustomization.yaml",))
+    except CommandRefused as refusal:
+        if refusal.reason == "NotAvailable":
+            return refused(path, why=refusal.message.rstrip("."), instead=refusal.instead)
+    shown = min((item for item in compared if _is_of(path, item)), key=_is_worse)
+    if not _worked(shown):
+        raise ValueError(f"no command shows that `kubectl {path}` works: {_shown(shown)}: {shown.through.stderr}")
+    found = needs(shown)
+    cells = (_cell(found, in_cluster=False), _cell(found, in_cluster=True))
+    return works(path, example=f"kubectl {_shown(shown)}", needs=[cell for cell in cells if cell])
+
+
+def _worked(item: Compared) -> bool:
+    return item.through.code in (0, None) or (item.step.words[0] == "diff" and item.through.code == 1)  # it differs
+
+
+def _is_worse(item: Compared) -> tuple[bool, ...]:
+    """The best example works, is shown elsewhere too, changes what it says, and is about a namespace."""
+    is_dry = any(word.startswith("--dry-run") for word in item.step.words)
+    found = needs(item)
+    in_cluster = bool(found) and all(need.in_cluster for need in found)
+    return not _worked(item), not item.step.is_documented, is_dry, in_cluster
+
+
+def _is_of(path: str, item: Compared) -> bool:
+    words = path.split()
+    is_group = path in _ALSO_COMMANDS
+    following = [word for word in item.step.words[len(words) :] if not word.startswith("-")]
+    mine = list(item.step.words[: len(words)]) == words
+    return mine and not (is_group and following[:1] and following[0] in KUBECTL_VERBS[path])
 
 
 def unlisted(compared: Iterable[Compared]) -> set[str]:
@@ -95,11 +149,15 @@ def unlisted(compared: Iterable[Compared]) -> set[str]:
     return {item.step.words[0] for item in compared if item.step.is_documented} - listed
 
 
-def _row(item: Compared) -> str:
+def _shown(item: Compared) -> str:
     command = item.step.line
     for pattern, text in _PLACEHOLDERS:
         command = pattern.sub(text, command)
-    command = command.replace("|", r"\|")
+    return command
+
+
+def _row(item: Compared) -> str:
+    command = _shown(item).replace("|", r"\|")
     found = needs(item)
     if not found:
         return f"| `kubectl {command}` | nothing | nothing |"
@@ -108,6 +166,8 @@ def _row(item: Compared) -> str:
 
 def needs(item: Compared) -> list[Need]:
     """What the command had to be allowed, without what everybody may."""
+    if item.step.words[:2] == ("auth", "can-i"):
+        return []  # it asks about a permission, and needs none
     requests = [
         (asked.request, asked.decision) for asked in item.asked if asked.decision.reason is not Reason.ALWAYS_ALLOWED
     ]

@@ -28,6 +28,7 @@ annotate configmap made note-
 annotate configmap made note=y --resource-version=1
 apply view-last-applied configmap made
 apply set-last-applied -f - < configmap-made
+apply set-last-applied --create-annotation -f - < configmap-made
 replace --force -f - < configmap-made
 + delete configmap made
 delete configmap made
@@ -44,6 +45,7 @@ create configmap words --from-literal=a=1
 create configmap dry --from-literal=a=1 --dry-run=server -o yaml
 create configmap dry --from-literal=a=1 --dry-run=client -o yaml
 + create secret generic hidden --from-literal=a=1
+create secret tls key --cert={folder}/tls.crt --key={folder}/tls.key
 create secret docker-registry pull --docker-username=u --docker-password=p --docker-server=example.com
 + create serviceaccount worker
 + create token worker --duration=10m
@@ -57,13 +59,14 @@ create rolebinding edits --clusterrole=edit --user=jane
 + create ingress front --rule=example.com/=web:80
 create service clusterip inner --tcp=80:8080
 create service nodeport outer --tcp=80:8080 --dry-run=server -o name
+create service loadbalancer wide --tcp=80:8080 --dry-run=server -o name
 create service externalname far --external-name=example.com
 delete configmap words
 get rolebinding viewer -o jsonpath={.metadata.managedFields[*].manager}
 get role reconciled -o jsonpath={.metadata.managedFields[*].manager}
 get serviceaccount worker -o jsonpath={.metadata.managedFields[*].manager}
 + delete secret hidden
-delete secret pull
+delete secret pull key
 delete rolebinding viewer edits
 + delete role viewer
 delete serviceaccount worker
@@ -149,6 +152,9 @@ certificate deny csr-{mark}
 get csr csr-{mark} -o jsonpath={.metadata.managedFields[*].manager}
 get csr csr-{mark} -o jsonpath={.status.conditions[*].type}
 + delete csr csr-{mark}
+create -f - < signing-request
+certificate deny csr-{mark}
+delete csr csr-{mark}
 
 + create namespace ns-{mark}
 create namespace ns-{mark}

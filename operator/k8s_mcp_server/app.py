@@ -130,6 +130,7 @@ class Application:
             audience=settings.audience,
             protected_namespaces=frozenset(settings.protected_namespaces),
             max_snapshot_age=settings.snapshot_max_age,
+            istio_namespace=settings.istio_namespace,
         )
         self._api_server = server = api_server(settings)
         self.cluster = Cluster(

@@ -14,7 +14,7 @@ from devtools.cluster import ExistingCluster
 from devtools.toolchain import ensure_tools
 from devtools.vocabulary.compare import compare
 from devtools.vocabulary.kubectl import ENDLESS
-from devtools.vocabulary.reading import READING, REFUSED
+from devtools.vocabulary.reading import ANSWERED, READING, REFUSED
 from devtools.vocabulary.table import DOCUMENT, render, unlisted
 from devtools.vocabulary.writing import WRITING
 
@@ -50,11 +50,12 @@ def count(scenarios: tuple[Scenario, ...]) -> int:
 
 AFTER_READING = count(READING)
 AFTER_REFUSED = AFTER_READING + count(REFUSED)
+AFTER_ANSWERED = AFTER_REFUSED + count(ANSWERED)
 
 
 def differs(place: int, command: Compared) -> bool:
     """Whether the two ways differ in a command that writes, where nothing is known that would make them."""
-    if place < AFTER_REFUSED or command.step.line in DIFFERENT:
+    if place < AFTER_ANSWERED or command.step.line in DIFFERENT:
         return False
     return command.through != command.direct or command.direct.code == ENDLESS
 
@@ -76,7 +77,7 @@ def compared(cluster: TestCluster) -> list[Compared]:
     ]
 
 
-@pytest.mark.parametrize("place", [*places(READING), *places(WRITING, first=AFTER_REFUSED)])
+@pytest.mark.parametrize("place", [*places(READING), *places(WRITING, first=AFTER_ANSWERED)])
 def test_a_command_does_the_same_through_the_gateway(compared: list[Compared], place: int) -> None:
     command = compared[place]
     assert command.direct.code != ENDLESS
@@ -93,8 +94,17 @@ def test_what_the_policy_cannot_know_is_refused_before_the_api_server_says_that_
     assert command.through.stderr.startswith("Error from server (Forbidden): ")
 
 
+@pytest.mark.parametrize("place", places(ANSWERED, first=AFTER_REFUSED))
+def test_what_is_about_the_client_is_answered_for_it_and_not_for_the_service(
+    compared: list[Compared], place: int
+) -> None:
+    command = compared[place]
+    assert command.through.code == 0
+    assert command.through.stdout == "yes\n" or command.through != command.direct
+
+
 def test_the_vocabulary_is_large(compared: list[Compared]) -> None:
-    assert len(compared) == AFTER_REFUSED + count(WRITING)
+    assert len(compared) == AFTER_ANSWERED + count(WRITING)
     assert len({command.step.line for command in compared}) >= 300
     assert len({command.step.words[0] for command in compared if command.asked}) >= 25
 
@@ -102,6 +112,6 @@ def test_the_vocabulary_is_large(compared: list[Compared]) -> None:
 def test_the_document_says_what_the_commands_asked_for(compared: list[Compared]) -> None:
     assert unlisted(compared) == set()
     written = DOCUMENT.read_text(encoding="utf-8").splitlines()
-    observed = render(compared).splitlines()
+    observed = render(compared, ensure_tools(["kubectl"])["kubectl"]).splitlines()
     assert [line for line in observed if line not in written] == [], "python -m devtools.vocabulary writes it anew"
     assert observed == written

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
 
 _SIGPIPE: Final = -13
+_ANALYZER_FOUND_ISSUES: Final = 79  # istio.io/istio/istioctl/cmd/sysexits.go
 _FEW_LINES: Final = 100
 _ENDLESS: Final = {"get": ("watch", "w", "watch-only"), "logs": ("follow", "f"), "events": ("watch", "w")}
 _WHOLE_OBJECTS: Final = ("json", "yaml")
@@ -34,6 +35,8 @@ def answer_in_exit_code(pipeline: Pipeline, codes: Sequence[int]) -> str:
 
 
 def _meaning(stage: Stage, code: int) -> str:
+    if stage.program == Tool.ISTIOCTL and code == _ANALYZER_FOUND_ISSUES:
+        return "istioctl found problems, and names them"
     if code != 1:
         return ""
     if stage.program == "grep":

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _HEADING: Final = re.compile(r"^[A-Z][A-Za-z /()-]*:$")
-_ENTRY: Final = re.compile(r"^ {2}([a-z][a-z0-9-]*) {2,}(\S.*)$")
+_ENTRY: Final = re.compile(r"^ {2}([a-z][a-z0-9-]*) +(\S.*)$")  # the longest name of a list has one blank behind it
 _FLAG: Final = re.compile(r"^\s+(?:-\w, )?--([a-z][a-z0-9-]*)")
 _LONGEST_DESCRIPTION: Final = 600
 _LONGEST_FLAG: Final = 110
@@ -27,7 +27,7 @@ def subcommands(text: str) -> dict[str, str]:
 
 
 def trim(text: str, *, without: Collection[str] = ()) -> str:
-    """Description, usage, examples and flags, shortened.
+    """Description, usage, examples and flags, shortened; `subcommands` has the rest.
 
     Args:
         text: as the program printed it.
@@ -42,7 +42,7 @@ def trim(text: str, *, without: Collection[str] = ()) -> str:
         elif heading.startswith("Examples"):
             kept = [line for line in lines if line.strip()]
             parts.append("\n".join([heading, *kept[:_MOST_EXAMPLES]]))
-        elif heading.startswith(("Usage", "Aliases")) or "Commands" in heading:
+        elif heading.startswith(("Usage", "Aliases")):
             parts.append("\n".join([heading, *(line for line in lines if line.strip())]))
     return "\n\n".join(part for part in parts if part)
 

@@ -163,8 +163,9 @@ def _check_verb(read: KubectlWords, words: Sequence[str]) -> None:
         effect, instead = _UNAVAILABLE["edit"]
         read = replace(read, operands=read.operands[1:])
     if effect:
-        ready = instead.format(operands=_quoted(_about(read)))
-        raise CommandRefused("NotAvailable", f"`kubectl {verb}` {effect}.", instead=ready)
+        ready = instead.format(operands=_quoted(_about(read)) or "…")
+        name = f"{verb} {sub}" if sub in KUBECTL_VERBS[verb] else verb
+        raise CommandRefused("NotAvailable", f"`kubectl {name}` {effect}.", instead=ready)
 
 
 def _about(read: KubectlWords) -> list[str]:

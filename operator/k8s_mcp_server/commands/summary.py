@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Final
 from k8s_mcp_server.commands.argocd.check import ARGOCD, find_subcommand
 from k8s_mcp_server.commands.catalog import KUBECTL_VERBS
 from k8s_mcp_server.commands.helm.words import subcommand_of
+from k8s_mcp_server.commands.istioctl.catalog import find_path
+from k8s_mcp_server.commands.istioctl.vocabulary import ISTIOCTL
 from k8s_mcp_server.commands.words import KUBECTL, read_kubectl_words, read_words
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from k8s_mcp_server.commands.words import Vocabulary
     from k8s_mcp_server.execution.pipeline import Pipeline
 
 _FLAG_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
@@ -44,7 +47,7 @@ def summarize(pipeline: Pipeline) -> CommandSummary:
     names: set[str] = set()
     for stage in pipeline.stages:
         if stage.program == first.program:
-            vocabulary = ARGOCD if stage.program == Tool.ARGOCD else KUBECTL
+            vocabulary = _VOCABULARIES.get(stage.program, KUBECTL)
             names.update(str(flag) for flag in read_words(stage.argv[1:], vocabulary=vocabulary).flags)
     known = sorted({name if _FLAG_NAME.fullmatch(name.lstrip("-")) else _UNKNOWN for name in names})
     return CommandSummary(
@@ -57,6 +60,11 @@ def summarize(pipeline: Pipeline) -> CommandSummary:
 def _argocd_subcommand(words: tuple[str, ...]) -> str:
     found = find_subcommand(read_words(words, vocabulary=ARGOCD).plain)
     return f"{found.path} {_UNKNOWN}".strip() if found.unknown else found.path
+
+
+def _istioctl_subcommand(words: tuple[str, ...]) -> str:
+    plain = read_words(words, vocabulary=ISTIOCTL).plain
+    return " ".join(find_path(plain)) or (_UNKNOWN if plain else "")
 
 
 def _kubectl_subcommand(words: tuple[str, ...]) -> str:
@@ -73,4 +81,6 @@ def _kubectl_subcommand(words: tuple[str, ...]) -> str:
 _SUBCOMMANDS: Final[Mapping[str, Callable[[tuple[str, ...]], str]]] = {
     Tool.HELM: subcommand_of,
     Tool.ARGOCD: _argocd_subcommand,
+    Tool.ISTIOCTL: _istioctl_subcommand,
 }
+_VOCABULARIES: Final[Mapping[str, Vocabulary]] = {Tool.ARGOCD: ARGOCD, Tool.ISTIOCTL: ISTIOCTL}

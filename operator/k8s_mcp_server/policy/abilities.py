@@ -13,7 +13,7 @@ from k8s_mcp_server.policy.decide import allows
 from k8s_mcp_server.policy.nearest import with_name
 from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.scopes import ClusterScope
-from k8s_mcp_server.policy.virtual import scope_of
+from k8s_mcp_server.policy.virtual import ARGOCD_GROUP, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +23,26 @@ if TYPE_CHECKING:
 _MAX_TRIED: Final = 20  # namespaces of one rule; each costs a decision
 _EVERYTHING: Final = "*"
 CLUSTER: Final = "the cluster"
+ANY_NAME: Final = "any name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """A verb on a resource, spelled as in ``pods/exec`` and ``deployments.apps/scale``; ``*`` means any."""
+    """A verb on a resource.
+
+    Args:
+        verb: of Argo CD's verbs of several words, ``action/*`` is any that begins so.
+        resource: spelled as in ``pods/exec`` and ``deployments.apps/scale``; ``*`` means any.
+        namespace: the one where it counts; empty for any.
+    """
 
     verb: str
     resource: str
+    namespace: str = ""
 
     def __str__(self) -> str:
         what = "the resource" if self.resource == _EVERYTHING else self.resource
-        return f"{self.verb} on {what}"
+        return f"{self.verb} on {what}{f' in {self.namespace}' if self.namespace else ''}"
 
     def request(self) -> RequestInfo:
         """The request that needs it, without a place."""
@@ -51,15 +59,23 @@ class Right:
 
 
 def places(right: Right, context: DecisionContext) -> tuple[str, ...]:
-    """The namespaces where the client has the right, or `CLUSTER`; sorted, and empty when it has it nowhere."""
+    """Where the client has the right; sorted, and empty when it has it nowhere.
+
+    Namespaces, or `CLUSTER`; of Argo CD's resources the names of the rules that give it, or `ANY_NAME`.
+    """
     case = Case.of(right.request(), context)
-    found = {place for _, rule in case.rules() if rule.has_verb(right.verb) for place in _of_rule(rule, right, context)}
-    return tuple(sorted(found))
+    return tuple(sorted({place for _, rule in case.rules() for place in _of_rule(rule, right, context)}))
 
 
 def _of_rule(rule: Rule, right: Right, context: DecisionContext) -> Iterator[str]:
+    verb = next(verbs_given(rule, right), "")
+    if not verb:
+        return
+    right = replace(right, verb=verb)
     in_cluster = isinstance(rule.scope, ClusterScope)
     namespaces = [""] if in_cluster else list(islice(reached_namespaces([rule], context), _MAX_TRIED))
+    if right.namespace and not in_cluster:
+        namespaces = [right.namespace] if right.namespace in namespaces else []
     if right.resource == _EVERYTHING:
         yield from ([CLUSTER] if in_cluster and rule.resources else namespaces if rule.resources else [])
         return
@@ -69,7 +85,22 @@ def _of_rule(rule: Rule, right: Right, context: DecisionContext) -> Iterator[str
         return
     for namespace in namespaces:
         if allows(with_name(rule, replace(asked, namespace=namespace, name="example")), context=context):
-            yield namespace or CLUSTER
+            yield from _named(rule) if asked.api_group == ARGOCD_GROUP else [namespace or CLUSTER]
+
+
+def _named(rule: Rule) -> tuple[str, ...]:
+    return (ANY_NAME,) if rule.resource_names is None else rule.resource_names.texts
+
+
+def verbs_given(rule: Rule, right: Right) -> Iterator[str]:
+    """The verbs that the rule gives, of those that the right means; stars of its own are filled in."""
+    prefix, star, _ = right.verb.partition("*")
+    if not star:
+        yield from [right.verb] if rule.has_verb(right.verb) else []
+        return
+    yield from (verb.replace(_EVERYTHING, "example") for verb in sorted(rule.verbs) if verb.startswith(prefix))
+    if _EVERYTHING in rule.verbs:
+        yield f"{prefix}example"
 
 
 def visible_namespaces(context: DecisionContext) -> tuple[str, ...]:

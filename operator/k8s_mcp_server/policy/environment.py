@@ -16,6 +16,7 @@ class Environment:
         own_service_account: name of the pod's ServiceAccount in ``own_namespace``.
         audience: tokens for this audience are never minted through us.
         protected_namespaces: globs and selectors never match these (nor ``kube-*``, nor our own).
+        istio_namespace: where the control plane of the service mesh is.
         max_snapshot_age: seconds after which policies and namespaces are too old to decide from.
     """
 
@@ -24,3 +25,4 @@ class Environment:
     audience: str = "k8s-mcp-server"
     protected_namespaces: frozenset[str] = DEFAULT_PROTECTED_NAMESPACES
     max_snapshot_age: float = 30.0
+    istio_namespace: str = "istio-system"

@@ -17,7 +17,14 @@ from k8s_mcp_server.policy.nearest import is_here, namespaces_of
 from k8s_mcp_server.policy.request import RequestInfo
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames
 from k8s_mcp_server.policy.tools import Tool
-from k8s_mcp_server.policy.virtual import ARGOCD_GROUP, HELM_GROUP, ISTIOCTL_GROUP, VIRTUAL_GROUPS, scope_of
+from k8s_mcp_server.policy.virtual import (
+    ARGOCD_GROUP,
+    HELM_GROUP,
+    ISTIOCTL_GROUP,
+    VIRTUAL_GROUPS,
+    istioctl_right,
+    scope_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +38,15 @@ _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@_-]{0,252}")
 _CHANGES_AN_OBJECT: Final = frozenset({"update", "patch", "delete"})
 _EVERYTHING: Final = "*"
 _COMMON: Final = (("", "pods"), ("apps", "deployments"), ("", "services"), ("", "configmaps"), ("", "nodes"))
-_VIRTUAL_LISTS: Final[Mapping[tuple[Tool, str, str], str]] = {
-    (Tool.HELM, HELM_GROUP, "releases"): "helm list",
-    (Tool.ISTIOCTL, ISTIOCTL_GROUP, "proxystatuses"): "istioctl proxy-status",
-    (Tool.ISTIOCTL, ISTIOCTL_GROUP, "analyses"): "istioctl analyze",
-    (Tool.ARGOCD, ARGOCD_GROUP, "applications"): "argocd app list",
-    (Tool.ARGOCD, ARGOCD_GROUP, "projects"): "argocd proj list",
-    (Tool.ARGOCD, ARGOCD_GROUP, "repositories"): "argocd repo list",
-    (Tool.ARGOCD, ARGOCD_GROUP, "clusters"): "argocd cluster list",
+_VIRTUAL_READS: Final[Mapping[tuple[Tool, str, str, str], str]] = {
+    (Tool.HELM, HELM_GROUP, "releases", "list"): "helm list",
+    (Tool.ISTIOCTL, ISTIOCTL_GROUP, "proxystatuses", "list"): "istioctl proxy-status",
+    (Tool.ISTIOCTL, ISTIOCTL_GROUP, "analyses", "list"): "istioctl analyze",
+    (Tool.ISTIOCTL, ISTIOCTL_GROUP, "meshes", "get"): "istioctl version",
+    (Tool.ARGOCD, ARGOCD_GROUP, "applications", "get"): "argocd app list",
+    (Tool.ARGOCD, ARGOCD_GROUP, "projects", "get"): "argocd proj list",
+    (Tool.ARGOCD, ARGOCD_GROUP, "repositories", "get"): "argocd repo list",
+    (Tool.ARGOCD, ARGOCD_GROUP, "clusters", "get"): "argocd cluster list",
 }
 
 
@@ -49,7 +57,7 @@ def next_command(case: Case, *, allows: Callable[[RequestInfo], bool]) -> str:
     tool = case.context.tool
     for candidate in islice(_distinct(_candidates(case)), _MAX_TRIED):
         command = as_command(candidate, tool=tool)
-        if command and allows(candidate):
+        if command and allows(candidate) and all(map(allows, _also_needed(candidate, case))):
             return command
     return "kubectl auth can-i --list" if tool is Tool.KUBECTL else ""
 
@@ -57,7 +65,9 @@ def next_command(case: Case, *, allows: Callable[[RequestInfo], bool]) -> str:
 def as_command(request: RequestInfo, *, tool: Tool) -> str:
     """A read as a command line of the tool; empty when there is none that makes just this request."""
     if tool is not Tool.KUBECTL:
-        found = _VIRTUAL_LISTS.get((tool, request.api_group, request.resource), "")
+        if request.name:
+            return ""
+        found = _VIRTUAL_READS.get((tool, request.api_group, request.resource, request.verb), "")
         return f"{found} -n {request.namespace}" if found and request.namespace else found
     if request.api_group in VIRTUAL_GROUPS or request.subresource or request.verb not in ("get", "list"):
         return ""
@@ -68,6 +78,12 @@ def as_command(request: RequestInfo, *, tool: Tool) -> str:
     is_namespace = request.resource == "namespaces" and not request.api_group
     where = f" -n {request.namespace}" if request.namespace and not is_namespace else ""
     return f"kubectl get {request.resource}{group}{name}{where}"
+
+
+def _also_needed(request: RequestInfo, case: Case) -> Iterator[RequestInfo]:
+    """What a command needs beside the request that it is named by: istiod tells of proxies only who shows a token."""
+    if (request.api_group, request.resource) == (ISTIOCTL_GROUP, "proxystatuses"):
+        yield istioctl_right("create", "tokens", namespace=case.context.environment.istio_namespace)
 
 
 def _distinct(candidates: Iterator[RequestInfo]) -> Iterator[RequestInfo]:
@@ -115,7 +131,8 @@ def _in(rule: Rule, asked: RequestInfo, *, namespaces: Iterator[str] | list[str]
 
 
 def _list(asked: RequestInfo, *, namespace: str) -> RequestInfo:
-    return replace(asked, verb="list", namespace=namespace, name="")
+    by_get = asked.api_group == ARGOCD_GROUP or (asked.api_group, asked.resource) == (ISTIOCTL_GROUP, "meshes")
+    return replace(asked, verb="get" if by_get else "list", namespace=namespace, name="")
 
 
 def _kinds(rule: Rule, case: Case) -> Iterator[RequestInfo]:

@@ -1,36 +1,39 @@
-"""Whether a client may do something, without doing it: one request, or all requests of a kubectl command.
+"""Whether a client may do something, without doing it: one request, or all that a command needs.
 
-A command is run in its sandbox against the real gateway, with a stand-in for the API server behind it: what it asks
-for is decided as always, and nothing of it reaches the cluster.
+A kubectl command is run in its sandbox against the real gateway, with a stand-in for the API server behind it: what it
+asks for is decided as always, and nothing of it reaches the cluster. What the other CLIs need is told from their words.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.explaining.run import Command, rehearse
+from k8s_mcp_server.authoring.explaining.virtual import decided, needs_of, tool_of
 from k8s_mcp_server.authoring.needs import needed
 from k8s_mcp_server.authoring.resources import Served
+from k8s_mcp_server.commands.istioctl.parts import Surroundings
 from k8s_mcp_server.commands.parse import parse_command
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.policy.virtual import scope_of
-from k8s_mcp_server.serving.finding import find
+from k8s_mcp_server.serving.finding import Finding, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from k8s_mcp_server.authoring.explaining.run import Explanation
     from k8s_mcp_server.execution.executor import Executor
+    from k8s_mcp_server.execution.pipeline import Pipeline
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.policy.decision import Decision
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
     from k8s_mcp_server.serving.admission import Admission
-    from k8s_mcp_server.serving.finding import Finding
     from k8s_mcp_server.serving.grants import Grants
 
 EVERYWHERE: Final = "*"
@@ -92,9 +95,18 @@ class AccessChecker:
         return find([(request, decision)])
 
     async def command(
-        self, client: Client, line: str, *, stdin: bytes = b"", files: Mapping[str, bytes] | None = None
+        self,
+        client: Client,
+        line: str,
+        *,
+        tool: Tool | None = None,
+        stdin: bytes = b"",
+        files: Mapping[str, bytes] | None = None,
     ) -> Finding:
-        """Whether everything that a kubectl command asks for is allowed.
+        """Whether everything that a command asks for is allowed.
+
+        Args:
+            tool: the CLI of a line that does not begin with one; kubectl where it is not stated.
 
         Raises:
             CommandRefused: it would not be run at all.
@@ -102,7 +114,10 @@ class AccessChecker:
             Unavailable: commands cannot be run here.
         """
         files = files or {}
-        pipeline = parse_command(line, cli=Tool.KUBECTL, files=files)
+        tool = tool_of(line, default=tool or Tool.KUBECTL)
+        pipeline = parse_command(line, cli=tool, files=files)
+        if tool is not Tool.KUBECTL:
+            return await self._by_words(client, pipeline, tool=tool, files=files)
         executor = self._executor()
         if executor is None:
             raise CommandRefused("SandboxUnavailable", "commands cannot be confined on this node")
@@ -120,6 +135,20 @@ class AccessChecker:
                 executor=executor,
             )
         return find(_asked(explanation))
+
+    async def _by_words(self, client: Client, pipeline: Pipeline, *, tool: Tool, files: Mapping[str, bytes]) -> Finding:
+        standing = self._grants.standing(client, tool=tool)
+        if standing.denial is not None:
+            return Finding(allowed=False, missing=(f"{standing.denial.reason}: {standing.denial.message}",))
+        context = self._grants.context(client, tool=tool)
+        around = Surroundings(
+            namespace=standing.default_namespace or _READ_WHERE_NONE_IS_STATED,
+            istio_namespace=context.environment.istio_namespace,
+        )
+        needs = needs_of(pipeline, context=context, around=around, files=files)
+        return replace(
+            find(await decided(needs, authorizer=self._authorizer, client=client, tool=tool)), notes=needs.notes
+        )
 
 
 def _asked(explanation: Explanation) -> Iterable[tuple[RequestInfo, Decision]]:

@@ -32,6 +32,7 @@ class Finding:
         missing: what is said about each denial.
         rules: rules of a policy that would allow what is missing, as YAML; empty when none could.
         next_command: what works now.
+        notes: what else only a run can tell.
     """
 
     allowed: bool
@@ -39,6 +40,7 @@ class Finding:
     missing: tuple[str, ...] = ()
     rules: str = ""
     next_command: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def find(asked: Iterable[tuple[RequestInfo, Decision]]) -> Finding:

@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.help_text import subcommands
+from k8s_mcp_server.commands.offers import ALIASES
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.execution.pipeline import Pipeline, Stage
 from k8s_mcp_server.policy.limits import Limits
@@ -50,27 +51,30 @@ class HelpReader:
         self._texts: dict[tuple[str, ...], str] = {}
         self._one_at_a_time = asyncio.Lock()
 
-    async def read(self, tool: Tool, words: Sequence[str]) -> str:
-        """The help of a subcommand, or of the CLI itself when there are no words.
+    async def read(self, tool: Tool, words: Sequence[str]) -> tuple[str, str]:
+        """The subcommand that the words begin with, in the CLI's own words, and its help; without words the CLI's.
 
         Raises:
             UnknownSubcommandError: a word is none.
             Unavailable: the help could not be had.
         """
-        path: tuple[str, ...] = ()
+        path = ""
         text = await self._text(tool, path)
         for word in words:
             known = subcommands(text)
-            if word not in known:
+            longer = f"{path} {word}".strip()
+            longer = ALIASES[tool].get(longer, longer)
+            name = longer.rpartition(" ")[2]
+            if longer.removesuffix(name).strip() != path or name not in known:
                 if known or not path:
-                    raise UnknownSubcommandError(path, word, tuple(known))
+                    raise UnknownSubcommandError(tuple(path.split()), word, tuple(known))
                 break  # an operand, such as the resource in `get pods`
-            path = (*path, word)
+            path = longer
             text = await self._text(tool, path)
-        return text
+        return path, text
 
-    async def _text(self, tool: Tool, path: tuple[str, ...]) -> str:
-        key = (tool.value, *path)
+    async def _text(self, tool: Tool, path: str) -> str:
+        key = (tool.value, *path.split())
         async with self._one_at_a_time:
             if key not in self._texts:
                 pipeline = Pipeline(stages=(Stage(argv=(*key, "--help")),))

@@ -11,6 +11,7 @@ from k8s_mcp_server.commands.istioctl.plans import forwards_ports
 from k8s_mcp_server.errors import CommandDenied
 from k8s_mcp_server.gateway.plan import CommandPlan
 from k8s_mcp_server.policy.tools import Tool
+from k8s_mcp_server.serving.outcome import MORE_ABOUT_DENIALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,9 +75,10 @@ class IstioctlPreparation:
                 denials.append(decision)
         if not denials:
             return
-        nearest = dict.fromkeys(each for denial in denials for each in denial.nearest)
         raise CommandDenied(
             denials[0].reason.value,
-            " ".join(dict.fromkeys(denial.message for denial in denials)),
-            hint=f"Allowed instead: {'; '.join(nearest)}" if nearest else "check_access shows what you may do",
+            "policy refused a right that the command needs",
+            hint=MORE_ABOUT_DENIALS,
+            denials=tuple(dict.fromkeys(denial.advice for denial in denials)),
+            next_command=next((denial.next_command for denial in denials if denial.next_command), ""),
         )

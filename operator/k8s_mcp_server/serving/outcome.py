@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _STDOUT_JSON_BYTES: Final = 400_000
 _STDERR_JSON_BYTES: Final = 100_000
 _DENIALS_SHOWN: Final = 5
+MORE_ABOUT_DENIALS: Final = "check_access shows what you may do and whom to ask"
 _ASK_FOR_LESS: Final = (
     "ask for less: one namespace, a name, -l or --field-selector, -o name or custom-columns, --tail for logs, or a "
     "pipe into head, grep or jq"
@@ -236,5 +237,5 @@ def _hint(status: Status, *, reason: str, truncated: bool, run: Run) -> str:
             return f"{quicker}; or pass a longer `timeout`, up to {run.longest_timeout} s"
         return quicker
     if status is Status.DENIED:
-        return "check_access shows what you may do and whom to ask"
+        return MORE_ABOUT_DENIALS
     return ""

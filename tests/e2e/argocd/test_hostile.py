@@ -17,6 +17,7 @@ from tests.e2e.argocd.conftest import IN_CLUSTER, SECRET_VALUE, applications
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.conftest import Tried
     from tests.e2e.argocd.conftest import ArgoAgent, Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -268,7 +269,7 @@ def test_there_are_enough_of_them() -> None:
 )
 @pytest.mark.timeout(500)
 def test_no_line_has_an_effect_beyond_the_policy(
-    world: Site, foreign: Callable[[], Any], agent: ArgoAgent, lines: list[str]
+    world: Site, foreign: Callable[[], Any], agent: ArgoAgent, tried: Tried, lines: list[str]
 ) -> None:
     before = foreign()
     holes = []
@@ -279,6 +280,7 @@ def test_no_line_has_an_effect_beyond_the_policy(
     assert holes == []
     assert foreign() == before
     assert world.application("team-a-app")  # the lines that name it had something to name
+    tried("argocd", *lines)
 
 
 def _shown(text: str, line: str) -> list[str]:

@@ -5,68 +5,50 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from devtools.argocd.examples import EXAMPLES
-from devtools.argocd.table import BEGIN, DOCUMENT, END, leaves, needed, render
+from devtools.argocd.table import BEGIN, DOCUMENT, END, UNSEEN, leaves, missing, needed, render
+from devtools.subcommands import help_of, tree
 from devtools.toolchain import ensure_tools
-from k8s_mcp_server.commands.argocd.catalog import ALIASES, GLOBAL_SWITCHES, GLOBAL_VALUE_FLAGS, GROUPS, MISSING
+from k8s_mcp_server.commands.argocd.catalog import ALIASES, GLOBAL_SWITCHES, GLOBAL_VALUE_FLAGS, GROUPS
 from tests.e2e.argocd.conftest import applications
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from tests.e2e.argocd.conftest import ArgoAgent, Site
     from tests.support.agent import Answer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-_COMMANDS = re.compile(r"\nAvailable Commands:\n(.*?)\n\n", re.DOTALL)
-_ALIASES = re.compile(r"\nAliases:\n +(.*)\n")
 _FLAG = re.compile(r"^ +(?:-(\w), )?--([\w-]+)(?: (\S+))?  ", re.MULTILINE)
 _WRITE = os.environ.get("K8S_MCP_TEST_WRITE_DOCS") == "true"
 
 
-def told(*words: str) -> str:
-    """argocd's own help."""
-    binary = ensure_tools(["argocd"])["argocd"]
-    done = subprocess.run(
-        [binary, *words, "--help"], env={"HOME": "/nonexistent"}, capture_output=True, text=True, timeout=30, check=True
-    )
-    return done.stdout
+@pytest.fixture(scope="module")
+def argocd() -> Path:
+    return ensure_tools(["argocd"])["argocd"]
 
 
-def subcommands(text: str) -> set[str]:
-    listed = _COMMANDS.search(text)
-    return {line.split()[0] for line in listed[1].splitlines()} if listed else set()
-
-
-def test_the_catalogue_has_the_tree_of_the_binary() -> None:
+def test_the_catalogue_has_the_tree_of_the_binary(argocd: Path) -> None:
     """What a version adds must be put into the catalogue, as something that works or as something that does not."""
-    found: dict[str, frozenset[str]] = {}
+    found = tree(argocd, without={UNSEEN})
+    below: dict[str, set[str]] = {"": set()}
     aliases: dict[str, str] = {}
-    pending = [""]
-    while pending:
-        path = pending.pop()
-        text = told(*path.split())
-        if names := re.search(_ALIASES, text):
-            own = path.rpartition(" ")
-            others = {each.strip() for each in names[1].split(",")} - {own[2]}
-            aliases |= {f"{own[0]} {other}".strip(): path for other in others}
-        if (words := subcommands(text)) and path not in MISSING:
-            found[path] = frozenset(words)
-            pending += [f"{path} {word}".strip() for word in words - {"help", "completion"}]
-    listed = {path: words for path, words in GROUPS.items() if path not in MISSING}
-    listed = {path: words for path, words in listed.items() if not any(path.startswith(f"{each} ") for each in MISSING)}
-    assert found == listed
+    for path, subcommand in found.items():
+        parent = path.rpartition(" ")[0]
+        below.setdefault(parent, set()).add(path.removeprefix(parent).strip())
+        aliases |= {f"{parent} {other}".strip(): path for other in subcommand.aliases}
+    assert below == {path: set(words) for path, words in GROUPS.items()}
     assert aliases == dict(ALIASES)
 
 
-def test_the_catalogue_has_the_global_flags_of_the_binary() -> None:
-    flags = re.split(r"\nGlobal Flags:\n", told("version"))[1]
+def test_the_catalogue_has_the_global_flags_of_the_binary(argocd: Path) -> None:
+    flags = re.split(r"\nGlobal Flags:\n", help_of(argocd, "version"))[1]
     found = {(short, name, bool(value)) for short, name, value in _FLAG.findall(f"\n{flags}")}
     assert {name for _, name, takes in found if takes} | {short for short, _, takes in found if short and takes} == set(
         GLOBAL_VALUE_FLAGS
@@ -75,7 +57,7 @@ def test_the_catalogue_has_the_global_flags_of_the_binary() -> None:
 
 
 def test_each_subcommand_has_an_example_or_a_reason() -> None:
-    assert set(leaves()) == set(EXAMPLES) | (set(MISSING) & set(leaves()))
+    assert set(leaves()) == set(EXAMPLES) | {path for path in leaves() if missing(path)}
 
 
 @pytest.fixture(scope="module")

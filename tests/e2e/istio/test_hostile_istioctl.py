@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devtools.istio import Mesh
+    from tests.conftest import Tried
     from tests.e2e.istio.conftest import MeshAgent
 
 pytestmark = pytest.mark.e2e
@@ -206,18 +207,20 @@ def test_there_are_many() -> None:
 
 
 @pytest.mark.parametrize("line", EVERY)
-def test_nothing_foreign_comes_back(agent: MeshAgent, line: str) -> None:
+def test_nothing_foreign_comes_back(agent: MeshAgent, tried: Tried, line: str) -> None:
     answer = agent.istioctl(
         line, timeout=20, stdin="kind: List\napiVersion: v1\nitems: []\n" if " -f -" in line else ""
     )
     _check(agent, line, answer.text)
+    tried("istioctl", line)
 
 
 @pytest.mark.parametrize("line", BY_KUBECTL)
-def test_nor_by_kubectl(agent: MeshAgent, line: str) -> None:
+def test_nor_by_kubectl(agent: MeshAgent, tried: Tried, line: str) -> None:
     answer = agent.kubectl(line)
     assert answer.status != "succeeded"
     _check(agent, line, answer.text)
+    tried("kubectl", line)
 
 
 def _check(agent: MeshAgent, line: str, text: str) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from devtools.istio.table import Ended, names, subcommands, table
+from devtools.istio.table import Ended, names, table
+from devtools.subcommands import tree
 from devtools.toolchain import ensure_tools
 from tests.e2e.istio.conftest import GROUP, MESH, OWN, PROXIES, READ, TOKENS, rule
 
@@ -29,10 +30,8 @@ spec: {hosts: [web], http: [{route: [{destination: {host: web, subset: v7}}]}]}
 
 
 def test_the_catalogue_has_every_subcommand_of_the_binary_and_its_aliases() -> None:
-    found = subcommands(ensure_tools(["istioctl"])["istioctl"])
-    assert {path: set(aliases) for path, aliases in found.items()} == {
-        path: set(aliases) for path, aliases in names().items()
-    }
+    found = tree(ensure_tools(["istioctl"])["istioctl"])
+    assert {path: subcommand.aliases for path, subcommand in found.items()} == names()
 
 
 def test_the_table_is_what_happens(make_agent: Callable[..., MeshAgent]) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from devtools.cluster import TestCluster
     from devtools.installed import InstalledService
+    from tests.conftest import Tried
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -195,7 +196,9 @@ def _state(cluster: TestCluster) -> str:
     return "".join([*found, wide, own, record])
 
 
-def test_no_hostile_line_reaches_beyond_the_policy(cluster: TestCluster, deployer: Agent, seen: str) -> None:
+def test_no_hostile_line_reaches_beyond_the_policy(
+    cluster: TestCluster, deployer: Agent, seen: str, tried: Tried
+) -> None:
     del seen
     before, holes = _state(cluster), list[tuple[str, str, str]]()
     for command in HOSTILE:
@@ -205,3 +208,4 @@ def test_no_hostile_line_reaches_beyond_the_policy(cluster: TestCluster, deploye
     assert len(HOSTILE) >= 60
     assert holes == []
     assert _state(cluster) == before
+    tried("helm", *HOSTILE)

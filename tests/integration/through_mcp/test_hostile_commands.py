@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from devtools.cluster import TestCluster
     from devtools.installed import InstalledService
+    from tests.conftest import Tried
 
 pytestmark = pytest.mark.integration
 
@@ -353,7 +354,7 @@ def _case(command: str) -> str:
 
 
 @pytest.mark.parametrize("command", NAMESPACES + SECRETS + IDENTITY + FILES + FILTERS + LOCAL + SHELL, ids=_case)
-def test_nothing_out_of_reach_comes_back(command: str, reader: Agent) -> None:
+def test_nothing_out_of_reach_comes_back(command: str, reader: Agent, tried: Tried) -> None:
     # The reader's namespace is given where the command names none, so that harmless parts of it could succeed.
     full = (
         command if any(word in command for word in (" -n", "-n ", "-A", "--all", "--raw", "ns ")) else _in_mine(command)
@@ -363,10 +364,11 @@ def test_nothing_out_of_reach_comes_back(command: str, reader: Agent) -> None:
     spoken = "\n".join(str(answer.fields.get(part, "")) for part in ("stdout", "stderr"))
     assert MARK not in spoken
     assert [word for word in _CREDENTIALS if word in answer.everything] == []
+    tried("kubectl", full)
 
 
 @pytest.mark.parametrize("case", _FROM_FILES)
-def test_files_of_a_command_reach_nothing_else(case: str, reader: Agent, cluster: TestCluster) -> None:
+def test_files_of_a_command_reach_nothing_else(case: str, reader: Agent, cluster: TestCluster, tried: Tried) -> None:
     command, files = _FROM_FILES[case]
     before = _state(cluster)
     answer = reader.kubectl(f"{command} -n {MINE}" if "x.yaml" not in command else command, files=files, timeout=10)
@@ -374,15 +376,17 @@ def test_files_of_a_command_reach_nothing_else(case: str, reader: Agent, cluster
     assert MARK not in answer.everything
     assert [word for word in _CREDENTIALS if word in answer.everything] == []
     assert _state(cluster) == before
+    tried("kubectl", f"{command} # {case}")
 
 
 @pytest.mark.parametrize("command", WRITES, ids=_case)
-def test_a_reader_changes_nothing(command: str, reader: Agent, cluster: TestCluster) -> None:
+def test_a_reader_changes_nothing(command: str, reader: Agent, cluster: TestCluster, tried: Tried) -> None:
     before = _state(cluster)
     full = command if "-n " in command or "--raw" in command or "ns " in command else f"{command} -n {MINE}"
     answer = reader.kubectl(full, stdin=_MANIFEST if "-f -" in command else "", timeout=10)
     assert answer.status in ("denied", "refused", "failed"), answer.everything
     assert _state(cluster) == before
+    tried("kubectl", full)
 
 
 def _in_mine(command: str) -> str:

@@ -33,6 +33,18 @@ def test_an_exit_code_that_answers_is_no_failure(command: str, codes: tuple[int,
 
 
 @pytest.mark.parametrize(
+    ("command", "code", "answer"),
+    [
+        ("istioctl analyze", 79, "istioctl found problems, and names them"),
+        ("istioctl analyze", 1, ""),
+        ("istioctl version", 65, ""),
+    ],
+)
+def test_istioctl_s_findings_are_no_failure(command: str, code: int, answer: str) -> None:
+    assert answer_in_exit_code(parse_command(command, cli=Tool.ISTIOCTL), (code,)) == answer
+
+
+@pytest.mark.parametrize(
     ("command", "ends"),
     [
         ("get pods -w", "kubectl get pods"),

@@ -33,6 +33,23 @@ def test_only_the_clis_own_words_and_flag_names(command: str, subcommand: str, f
     assert "hunter2" not in str(summary).replace("--hunter2", "")
 
 
+@pytest.mark.parametrize(
+    ("tool", "command", "subcommand", "flags"),
+    [
+        (Tool.ISTIOCTL, "pc routes web-0.hunter2 -o json", "proxy-config route", ("-o",)),
+        (Tool.ISTIOCTL, "x des po web -n hunter2", "experimental describe pod", ("-n",)),
+        (Tool.ISTIOCTL, "-n hunter2 ps", "proxy-status", ("-n",)),
+        (Tool.ISTIOCTL, "analyze -A", "analyze", ("-A",)),
+        (Tool.HELM, "ls -n hunter2", "list", ("-n",)),
+        (Tool.ARGOCD, "proj role token-list hunter2 x", "proj role list-tokens", ()),
+    ],
+)  # fmt: skip
+def test_each_cli_s_words_are_its_own(tool: Tool, command: str, subcommand: str, flags: tuple[str, ...]) -> None:
+    summary = summarize(parse_command(command, cli=tool))
+    assert (summary.subcommand, summary.flags) == (subcommand, flags)
+    assert "hunter2" not in str(summary)
+
+
 def test_stages_are_program_names_and_flags_are_those_of_the_cli() -> None:
     pipeline = parse_command("get pods -o json | jq -r .secret | kubectl apply -f -", cli=Tool.KUBECTL)
     summary = summarize(pipeline)

@@ -118,6 +118,18 @@ async def test_a_foreign_origin_is_403_and_a_listed_one_is_not() -> None:
     assert (foreign.status_code, listed.status_code) == (403, 200)
 
 
+async def test_somebody_else_s_session_gives_nothing() -> None:
+    """There are no sessions: no answer names one, and who asks is told by the token of each request alone."""
+    async with serving() as service:
+        own = await send(service, Authorization="Bearer alice")
+        session: dict[str, Any] = {"Mcp-Session-Id": "of-alice"}
+        other = await send(service, Authorization="Bearer bob", **session)
+
+    assert "mcp-session-id" not in own.headers
+    assert "execute_kubectl" in own.text
+    assert "execute_kubectl" not in other.text
+
+
 async def test_a_body_above_the_limit_is_413() -> None:
     async with serving() as service:
         response = await send(service, Authorization="Bearer alice", content=b" " * (MAX_BODY + 1))

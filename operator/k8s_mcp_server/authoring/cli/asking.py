@@ -93,8 +93,9 @@ def explain_command(
     cluster_state: ClusterFiles = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show which requests a kubectl command makes and how each is decided. Exit code 1: something is denied.
+    """Show which requests a command makes and how each is decided. Exit code 1: something is denied.
 
+    Of helm, istioctl and argocd the rights are shown that the command line needs, and what else only a run can tell.
     The real kubectl runs in the service's sandbox, through the service's gateway. Behind it stands an API server that
     makes its answers up: every object that is asked for exists (see --absent), and each list has one. What it answers
     is not shown; with real objects a command may go on to other requests.
@@ -129,6 +130,7 @@ def _as_dict(explanation: Explanation) -> dict[str, object]:
         if refused
         else None,
         "requests": [as_dict(item) for item in explanation.requests],
+        "notes": list(explanation.notes),
         "exitCode": result.exit_code if result else None,
         "timedOut": bool(result and result.timed_out),
     }
@@ -178,7 +180,8 @@ def _times(count: int) -> str:
 def _ending(explanation: Explanation) -> list[str]:
     result = explanation.result
     if result is None:
-        return []
+        asks_nothing = [] if explanation.requests else ["  The command needs no right of its own."]
+        return [*asks_nothing, *(f"  {note}" for note in explanation.notes)]
     if result.timed_out:
         return ["  The command was still waiting and was ended."]
     if result.exit_code and not explanation.denied:

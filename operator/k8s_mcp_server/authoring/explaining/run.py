@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from k8s_mcp_server.authoring.errors import UnusableInput
 from k8s_mcp_server.authoring.explaining.stand_in import StandIn
+from k8s_mcp_server.authoring.explaining.virtual import decided, needs_of, tool_of
+from k8s_mcp_server.commands.istioctl.parts import Surroundings
 from k8s_mcp_server.commands.parse import parse_command
 from k8s_mcp_server.errors import CommandRefused, Unavailable
 from k8s_mcp_server.execution.binaries import Binaries, find_binaries, inspect_program
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.snapshot import Snapshot
 
 SECONDS: Final = 15
+_READ_WHERE_NONE_IS_STATED: Final = "default"
 _PREFIX: Final = "k8s-mcp-explain-"
 _ALLOWING: Final = frozenset(
     {Reason.ALLOWED_BY_RULE, Reason.ALWAYS_ALLOWED, Reason.NAMESPACE_VISIBLE, Reason.PROJECT_VISIBLE}
@@ -73,11 +76,13 @@ class Explanation:
         requests: in order, with their decisions; a denial's verdict is ``deny`` also where the command went on.
         refused: why the command is not run at all; None when it was.
         result: how it ended; None when it was not run.
+        notes: what else only a run can tell.
     """
 
     requests: tuple[RequestRecord, ...] = ()
     refused: CommandRefused | None = None
     result: Result | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def denied(self) -> bool:
@@ -86,7 +91,7 @@ class Explanation:
 
 
 async def explain(command: Command, *, client: Client, world: World, tools_dir: Path | None) -> Explanation:
-    """Run the command as a client, in a cluster that is not there.
+    """Run a kubectl command as a client, in a cluster that is not there; of the other CLIs' read the words.
 
     Args:
         tools_dir: where kubectl is; None looks for it on ``PATH``.
@@ -94,8 +99,11 @@ async def explain(command: Command, *, client: Client, world: World, tools_dir: 
     Raises:
         UnusableInput: there is no kubectl, or this system cannot confine it.
     """
+    tool = tool_of(command.line, default=Tool.KUBECTL)
     try:
-        pipeline = parse_command(command.line, cli=Tool.KUBECTL)
+        pipeline = parse_command(command.line, cli=tool, files=command.files)
+        if tool is not Tool.KUBECTL:
+            return await _by_words(pipeline, command=command, client=client, world=world, tool=tool)
     except CommandRefused as error:
         return Explanation(refused=error)
     sandbox, binaries = _sandbox(), _binaries(tools_dir)
@@ -110,6 +118,31 @@ async def explain(command: Command, *, client: Client, world: World, tools_dir: 
             example_namespace=example,
             executor=Executor(binaries=binaries, sandbox=sandbox, runtime_dir=Path(name)),
         )
+
+
+async def _by_words(pipeline: Pipeline, *, command: Command, client: Client, world: World, tool: Tool) -> Explanation:
+    authorizer = _OfflineAuthorizer(world, past_denials=False)
+    around = Surroundings(
+        namespace=command.namespace or _READ_WHERE_NONE_IS_STATED, istio_namespace=world.environment.istio_namespace
+    )
+    context = authorizer.context(client=client, tool=tool)
+    needs = needs_of(pipeline, context=context, around=around, files=command.files)
+    records = [
+        RequestRecord(
+            command_id="",
+            audit_id="",
+            client=client,
+            tool=tool.value,
+            method="",
+            request=request,
+            target="",
+            decision=decision,
+            status=0,
+            duration_seconds=0.0,
+        )
+        for request, decision in await decided(needs, authorizer=authorizer, client=client, tool=tool)
+    ]
+    return Explanation(requests=tuple(records), notes=needs.notes)
 
 
 async def rehearse(

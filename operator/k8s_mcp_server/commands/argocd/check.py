@@ -32,7 +32,7 @@ ARGOCD: Final = Vocabulary(value_flags=GLOBAL_VALUE_FLAGS, short_switches=SHORT_
 CONTEXT: Final = "argocd-context"
 _SERVICE: Final = "The service connects to Argo CD for you, so where to and as whom cannot be chosen"
 _KUBERNETES: Final = "Argo CD is reached through its server, never around it"
-_FIXED: Final = {
+FIXED: Final = {
     **dict.fromkeys(
         (
             "auth-token", "client-crt", "client-crt-key", "config", "grpc-web-root-path", "H", "header", "insecure",
@@ -125,7 +125,7 @@ def without_instance(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_fixed(flag: Flag, words: Sequence[str]) -> None:
-    cause = _FIXED.get(flag.name)
+    cause = FIXED.get(flag.name)
     if cause is None or flag.is_short is not (flag.name in _SHORT_FIXED):
         return
     rest = shlex.join(without_flag(words, flag=flag, valueless=_VALUELESS))

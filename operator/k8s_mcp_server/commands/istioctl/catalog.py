@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.istioctl import flags
 from k8s_mcp_server.commands.istioctl.flags import Flag, one_of, switch, value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Path = tuple[str, ...]
 
@@ -329,6 +332,17 @@ _NAMED: Final = {path: path for path in SUBCOMMANDS} | {
 def next_path(path: Path, word: str) -> Path | None:
     """The subcommand that ``word`` names after ``path``; None when there is none."""
     return _NAMED.get((*path, word))
+
+
+def find_path(plain: Iterable[str]) -> Path:
+    """The subcommand at the start of the words that are no flags; empty when there is none."""
+    path: Path = ()
+    for word in plain:
+        longer = next_path(path, word)
+        if longer is None:
+            break
+        path = longer
+    return path
 
 
 def words_after(path: Path) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from k8s_mcp_server.serving.helm.foreseeing import foresee
 from k8s_mcp_server.serving.helm.manifests import MOST_BYTES
 from k8s_mcp_server.serving.helm.rehearsals import Executor, Rehearsals
 from k8s_mcp_server.serving.helm.server import ServerVersion
+from k8s_mcp_server.serving.outcome import MORE_ABOUT_DENIALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -135,7 +136,7 @@ def _denied_on_the_way(command: HelmCommand, session: CommandSession) -> Command
     return CommandDenied(
         reasons.pop() if len(reasons) == 1 else "PolicyDenied",
         f"`helm {command.name}` was not begun, and nothing was changed: policy refused what it begins with",
-        hint="check_access shows what you may do and whom to ask",
+        hint=MORE_ABOUT_DENIALS,
         denials=tuple(dict.fromkeys(session.denials)),
         next_command=session.next_command,
     )

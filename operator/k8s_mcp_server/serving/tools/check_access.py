@@ -53,8 +53,8 @@ class CheckAccessTool:
         self._description = ToolDescription(
             name=NAME,
             description=(
-                "May I? For a kubectl `command` line (with its stdin, files), or verb and resource: yes, or what is "
-                "missing and what works now. Without arguments: who you are and all you may do."
+                "May I? For a `command` line (with its stdin, files), or verb and resource: yes, or what is missing "
+                "and what works now. Without arguments: who you are and all you may do."
             ),
             input_schema={
                 "type": "object",
@@ -97,10 +97,14 @@ class CheckAccessTool:
             names = ", ".join(unknown[:_SHOWN_ARGUMENTS])
             instead = "pass `command`, or `verb`, `resource`, `namespace` and `name`, or nothing"
             raise CommandRefused("UnknownArgument", f"unknown argument {names}", instead=instead)
+        stated = _text(arguments, "tool")
+        if stated and stated not in set(Tool):
+            raise CommandRefused("InvalidArgument", f"no tool is called {stated!r}", instead=f"pass {', '.join(Tool)}")
         if "command" in arguments:
             return await self._checker.command(
                 client,
                 _text(arguments, "command", longest=None),
+                tool=Tool(stated) if stated else None,
                 stdin=read_stdin(arguments.get("stdin")),
                 files=read_files(arguments.get("files")),
             )
@@ -111,12 +115,9 @@ class CheckAccessTool:
                 "`verb` and `resource` are needed",
                 instead="pass verb get, list, watch, create, update, patch or delete, and a resource such as pods/log",
             )
-        tool = _text(arguments, "tool") or Tool.KUBECTL.value
-        if tool not in set(Tool):
-            raise CommandRefused("InvalidArgument", f"no tool is called {tool!r}", instead=f"pass {', '.join(Tool)}")
         return await self._checker.request(
             client,
-            tool=Tool(tool),
+            tool=Tool(stated or Tool.KUBECTL),
             verb=verb,
             resource=resource,
             namespace=_text(arguments, "namespace"),
@@ -131,10 +132,12 @@ class CheckAccessTool:
         )
 
     def _found(self, finding: Finding) -> CallToolResult:
+        yes = "yes, as far as can be told before" if finding.notes else "yes"
         lines = [
-            "yes" if finding.allowed else "no",
+            yes if finding.allowed else "no",
             *finding.requests,
             *(f"missing: {each}" for each in finding.missing),
+            *finding.notes,
         ]
         if not finding.requests:
             lines.append("it asks nothing of the cluster that is not everybody's")

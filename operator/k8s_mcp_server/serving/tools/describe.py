@@ -10,16 +10,15 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from mcp.types import Tool as ToolDescription
 
 from k8s_mcp_server.commands.help_text import subcommands, trim
-from k8s_mcp_server.commands.kubectl import FIXED_FLAGS, why_unavailable
-from k8s_mcp_server.commands.rights import KUBECTL_RIGHTS
+from k8s_mcp_server.commands.offers import FLAGS_REFUSED, offer_of
 from k8s_mcp_server.errors import Unavailable
-from k8s_mcp_server.policy.abilities import CLUSTER, places
+from k8s_mcp_server.policy.abilities import CLUSTER, Right, places
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.help import UnknownSubcommandError
 from k8s_mcp_server.serving.text import escape_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from k8s_mcp_server.policy.case import DecisionContext
     from k8s_mcp_server.policy.identity import Client
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.serving.tools.base import Report
 
 _MOST_PLACES: Final = 3
-_MOST_WORDS: Final = 4
+_MOST_WORDS: Final = 5
 _MAX_COMMAND: Final = 200
 
 
@@ -77,24 +76,40 @@ class DescribeTool:
             return _answer(f"pass `command`: a subcommand of {self._tool.value}, such as {_EXAMPLES[self._tool]!r}")
         words = _subcommand_words(command, tool=self._tool)
         try:
-            text = await self._reader.read(self._tool, words)
+            path, text = await self._reader.read(self._tool, words)
         except UnknownSubcommandError as error:
             return _answer(_unknown(error, tool=self._tool), is_error=True)
         except Unavailable as error:
             return _answer(f"Unavailable: {error}; try again", is_error=True)
         context = self._grants.context(client, tool=self._tool)
-        if not words:
-            return _answer(self._overview(text, context))
-        path = words[:1] if " ".join(words[:2]) not in _paths(self._tool) else words[:2]
-        mark = _mark(self._tool, " ".join(path), context)
-        return _answer(f"{self._tool.value} {' '.join(path)}: {mark}\n\n{trim(text, without=_hidden(self._tool))}")
+        if not path:
+            more = self._marked(path, text, context)
+            return _answer(f"describe_{self._tool.value}(command) shows one of these in full:\n{more}")
+        about = f"{self._tool.value} {path}: {self._mark(path, context)}"
+        below = self._marked(path, text, context)
+        whole = trim(text, without=FLAGS_REFUSED[self._tool])
+        return _answer("\n\n".join(filter(None, (about, whole, below))))
 
-    def _overview(self, text: str, context: DecisionContext) -> str:
-        lines = [f"describe_{self._tool.value}(command) shows one of these in full:"]
+    def _marked(self, path: str, text: str, context: DecisionContext) -> str:
+        """The subcommands that a help text lists, each with its mark."""
+        lines = []
         for name, about in subcommands(text).items():
-            mark = _mark(self._tool, name, context)
+            mark = self._mark(f"{path} {name}".strip(), context)
             lines.append(f"{name}: {about}" + (f" [{mark}]" if mark != _WORKS else ""))
         return "\n".join(lines)
+
+    def _mark(self, path: str, context: DecisionContext) -> str:
+        """What the caller's policies make of a subcommand."""
+        offer = offer_of(self._tool, path, istio_namespace=context.environment.istio_namespace)
+        if offer.unavailable:
+            return f"not here: it {offer.unavailable}"
+        if not offer.forms:
+            return _WORKS
+        found = next(filter(None, (_where(form, context) for form in offer.forms)), "")
+        if not found:
+            needed = " and ".join(map(str, _lacking(offer.forms[0], context)))
+            return f"not allowed: needs {needed}"
+        return f"{found}; {offer.also}" if offer.also else found
 
 
 _WORKS: Final = "works"
@@ -106,29 +121,27 @@ _EXAMPLES: Final = {
 }
 
 
-def _mark(tool: Tool, path: str, context: DecisionContext) -> str:
-    """What the caller's policies make of a subcommand."""
-    if tool is not Tool.KUBECTL:
-        return _WORKS
-    if unavailable := why_unavailable(path):
-        return f"not here: it {unavailable}"
-    right = KUBECTL_RIGHTS.get(path) or KUBECTL_RIGHTS.get(path.partition(" ")[0])
-    if right is None:
-        return _WORKS
-    found = places(right, context)
-    if not found:
-        return f"not allowed: needs {right}"
-    more = f" and {len(found) - _MOST_PLACES} more" if len(found) > _MOST_PLACES else ""
-    where = ", ".join(found[:_MOST_PLACES])
-    return f"allowed in {where}{more}" if found != (CLUSTER,) else f"allowed in {CLUSTER}"
+def _lacking(form: Iterable[Right], context: DecisionContext) -> list[Right]:
+    return [right for right in form if not places(right, context)] or list(form)
 
 
-def _paths(tool: Tool) -> frozenset[str]:
-    return frozenset(KUBECTL_RIGHTS) if tool is Tool.KUBECTL else frozenset()
+def _where(form: tuple[Right, ...], context: DecisionContext) -> str:
+    """Where the caller has all of these rights, in words; empty when one of them is nowhere, or all at no one place."""
+    found = {right: places(right, context) for right in form}
+    if not all(found.values()):
+        return ""
+    if context.tool is Tool.ARGOCD:
+        return f"allowed for {_some(found[form[-1]])}"  # the right that is more than reading
+    ordinary = [set(found[right]) for right in form if not right.namespace and found[right] != (CLUSTER,)]
+    if not ordinary:
+        return f"allowed in {CLUSTER}"
+    common = sorted(set.intersection(*ordinary))
+    return f"allowed in {_some(common)}" if common else ""
 
 
-def _hidden(tool: Tool) -> frozenset[str]:
-    return frozenset(FIXED_FLAGS) if tool is Tool.KUBECTL else frozenset()
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_PLACES} more" if len(names) > _MOST_PLACES else ""
+    return f"{', '.join(names[:_MOST_PLACES])}{more}"
 
 
 def _subcommand_words(command: str, *, tool: Tool) -> list[str]:
