@@ -22,6 +22,7 @@ KEPT_SECONDS: Final = 10.0
 REFUSED_SECONDS: Final = 2.0
 TRUSTED_SECONDS: Final = 30.0
 CACHE_ENTRIES: Final = 16_384
+LONGEST_KEPT: Final = 2048  # characters of a request: names may be as long as a request's body
 REVIEW_TIMEOUT: Final = 5.0
 
 _Key: TypeAlias = "tuple[Client, RequestInfo]"
@@ -120,8 +121,16 @@ class AccessReviewer:
     async def _ask(self, key: _Key) -> bool:
         asked_at = self._clock()
         allowed = await self._call(lambda: self._review(*key), timeout=REVIEW_TIMEOUT)
+        if _length(key[1]) > LONGEST_KEPT:
+            return allowed
         self._answers[key] = _Answer(allowed=allowed, at=asked_at)
         self._answers.move_to_end(key)
         if len(self._answers) > CACHE_ENTRIES:
             self._answers.popitem(last=False)
         return allowed
+
+
+def _length(request: RequestInfo) -> int:
+    """How many characters a client has chosen in it."""
+    texts = (request.path, request.verb, request.namespace, request.resource, request.subresource, request.name)
+    return sum(map(len, texts))

@@ -175,7 +175,7 @@ def read_claims(token: str) -> Claims | None:
     try:
         msgspec.json.decode(_decode(header), type=dict[str, Any])
         return msgspec.json.decode(_decode(payload), type=Claims)
-    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error):
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, RecursionError):
         return None
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 QUOTA_BYTES: Final = 64 * MEBIBYTE
 QUOTA_ENTRIES: Final = 10_000
 MOST_FILES_KEPT: Final = 64
+ACCOUNT_PREFIX: Final = "account-"
+"""How the folder of `service_account` begins."""
+
 _PREFIX: Final = "command-"
 _BLOCK: Final = 512  # the unit of st_blocks (stat(2))
 
@@ -152,7 +155,8 @@ def _read_regular(path: Path, *, max_bytes: int) -> bytes | None:
 
 def remove_leftovers(parent: Path) -> int:
     """Remove what a previous process of this server did not live to remove; how many folders there were."""
-    leftovers = [path for path in parent.iterdir() if path.name.startswith(_PREFIX) and path.is_dir()]
+    prefixes = (_PREFIX, ACCOUNT_PREFIX)
+    leftovers = [path for path in parent.iterdir() if path.name.startswith(prefixes) and path.is_dir()]
     for path in leftovers:
         remove_tree(path)
     return len(leftovers)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS_OF_A_COMMAND: Final = 64
 MOST_REQUESTS_OF_A_CLIENT: Final = 256  # at once, watches included; istioctl analyze alone opens some forty
+MOST_HELD_BYTES: Final = 8 * 1024 * 1024  # of a command's bodies that are read ahead of their forwarding
 _RETRY_SECONDS: Final = 1
 _NOBODY: Final = Client(username="")
 
@@ -78,6 +79,7 @@ class ServedRequest:
         self._required: tuple[RequestInfo, ...] = ()
         self._decision = malformed("The request was not understood.")
         self._cut: CurrentCut | None = None
+        self._held_bytes = 0
         self._audit_id = str(uuid.uuid4())
         self._started = time.monotonic()
         self._writer = ResponseWriter(connection, keep_alive=head.keep_alive)
@@ -137,15 +139,30 @@ class ServedRequest:
         )
 
     async def _whole_body(self) -> bytes:
-        """The body, read ahead of its forwarding; the front limits its size."""
+        """The body, read ahead of its forwarding; the front limits its size.
+
+        Raises:
+            Refused: the command's requests hold too much already.
+        """
         if self._head.expects_continue and not self._body.finished:
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         parts = []
         while data := await self._body.read():
+            self._hold(len(data))
             parts.append(data)
         body = b"".join(parts)
         self._body.unread(body)
         return body
+
+    def _hold(self, size: int) -> None:
+        """Count bytes that are held until the request has ended."""
+        if self._session is None:
+            raise RuntimeError("no body is read before it is known whose it is")
+        if self._session.held_bytes + size > MOST_HELD_BYTES:
+            self._connection.close_after_response = True
+            raise self._too_many("The command's requests are too large to be served at the same time.")
+        self._session.held_bytes += size
+        self._held_bytes += size
 
     def _deny(self, decision: Decision) -> None:
         self._decision = decision
@@ -156,6 +173,7 @@ class ServedRequest:
         """Record what became of the request; ``status`` is what the client got, in the terms of HTTP."""
         if self._session is not None:
             self._session.in_flight.discard(self)
+            self._session.held_bytes -= self._held_bytes
         accounting, decision = self._accounting, self._decision
         accounting.metrics.decision(verdict=decision.verdict.value, reason=decision.reason.value)
         accounting.audit.request(

@@ -64,6 +64,8 @@ class CommandSession:
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
         unfinished: operations on releases that helm has begun and not ended.
+        writes_release: held while a release is read and written; helm writes one after the other.
+        held_bytes: of bodies that are read ahead of their forwarding, those that are still needed.
     """
 
     command_id: str
@@ -91,6 +93,8 @@ class CommandSession:
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
     unfinished: Unfinished = field(default_factory=Unfinished, repr=False)
+    writes_release: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    held_bytes: int = 0
 
     @property
     def filtered(self) -> bool:

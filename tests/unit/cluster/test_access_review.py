@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from k8s_mcp_server.cluster.access_review import PATH, AccessReviewer, is_allowed, review_access
+from k8s_mcp_server.cluster.access_review import LONGEST_KEPT, PATH, AccessReviewer, is_allowed, review_access
 from k8s_mcp_server.cluster.client import Answer, ApiClient
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.policy.identity import Client
@@ -135,6 +136,19 @@ async def test_another_client_is_another_question(reviewer: AccessReviewer, answ
     await reviewer.review(ANN, REQUEST)
     await reviewer.review(Client(username="oidc:ann"), REQUEST)
     assert answers.count == 2
+
+
+@pytest.mark.parametrize("field", ["path", "verb", "resource", "subresource", "name"])
+async def test_an_answer_about_what_no_object_is_called_is_not_kept(
+    reviewer: AccessReviewer, answers: Answers, field: str
+) -> None:
+    for length, asked in ((LONGEST_KEPT // 2, 1), (LONGEST_KEPT + 1, 2)):
+        answers.count = 0
+        changes: dict[str, Any] = {field: "x" * length}
+        request = replace(REQUEST, **changes)
+        assert await reviewer.review(ANN, request)
+        assert await reviewer.review(ANN, request)
+        assert answers.count == asked
 
 
 async def test_callers_at_the_same_time_share_one_question_and_one_that_leaves_does_not_end_it(

@@ -33,6 +33,9 @@ def jwt(name: str = "alice", **claims: Any) -> str:
     return f"{encoded({'alg': 'RS256'})}.{encoded({'sub': name, **claims})}.c2lnbmF0dXJl"
 
 
+DEEP = base64.urlsafe_b64encode(b'{"x": ' + b"[" * 4500).decode().rstrip("=")
+
+
 def status(**fields: Any) -> dict[str, Any]:
     user = {"username": ALICE.username, "uid": "1", "groups": ["system:authenticated"]}
     return {"authenticated": True, "audiences": [OURS], "user": user, **fields}
@@ -114,6 +117,8 @@ async def test_no_review_is_unavailable_and_never_quotes_the_token(answer: objec
         pytest.param(f"{encoded({})}.{encoded({'exp': 'soon'})}.x", id="exp is no number"),
         pytest.param(jwt() + ".x", id="four parts"),
         pytest.param(jwt() + "\n", id="a newline at the end"),
+        pytest.param(f"{DEEP}.{encoded({})}.x", id="a header that is nested too deep"),
+        pytest.param(f"{encoded({})}.{DEEP}.x", id="claims that are nested too deep"),
         pytest.param(jwt() + "=", id="padding"),
         pytest.param(jwt().replace(".", "..", 1), id="an empty part"),
         pytest.param("ü" + jwt(), id="no ASCII"),

@@ -203,6 +203,32 @@ def test_any_bytes_are_filtered_or_refused(data: bytes) -> None:
         events.finish()
 
 
+DEEP = b"[" * 9000 + b'{"name": "x", "namespace": "a"}' + b"]" * 9000
+
+
+def deep(namespace: str) -> bytes:
+    """An object that is nested as deep as the API server takes it, in its metadata, too."""
+    return b'{"data": %b, "metadata": {"managedFields": %b, "name": "one", "namespace": "%b"}, "kind": "Widget"}' % (
+        DEEP,
+        DEEP,
+        namespace.encode(),
+    )
+
+
+@pytest.mark.parametrize("namespace", ["a", "c"])
+def test_an_object_that_is_nested_deeper_than_a_decoder_goes_is_cut_like_any_other(namespace: str) -> None:
+    item = deep(namespace)
+    seen = namespace == "a"
+    listed = filtered(b'{"kind": "WidgetList", "items": [%b, %b]}' % (item, item))
+    assert listed.count(item) == 2 * seen
+    row = b'{"cells": [%b], "object": %b}' % (DEEP, item)
+    assert filtered(b'{"kind": "Table", "rows": [%b]}' % row).count(row) == seen
+    events = WatchFilter(CUT)
+    assert (item in events.feed(b'{"type": "ADDED", "object": %b}\n' % item)) is seen
+    table = b'{"type": "ADDED", "object": {"kind": "Table", "rows": [%b]}}\n' % row
+    assert (row in events.feed(table)) is seen
+
+
 def test_counts_are_dropped() -> None:
     metadata = {"resourceVersion": "7", "continue": "", "remainingItemCount": 3, "selfLink": "/x", "shardInfo": {}}
     answer = cut({"kind": "PodList", "metadata": metadata, "items": None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -10,10 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from k8s_mcp_server.gateway.helm.records import LARGEST_RECORD, ReleaseKey, UnreadableRecord, read_record
+from k8s_mcp_server.gateway.helm.records import (
+    LARGEST_HOOKS,
+    LARGEST_RECORD,
+    LONGEST_METADATA,
+    MOST_FIELDS,
+    ReleaseKey,
+    UnreadableRecord,
+    read_record,
+)
+from k8s_mcp_server.gateway.helm.unfinished import MOST_BEGUN
 from k8s_mcp_server.policy.tools import Tool
 from tests.support.fake_upstream import Reply
 from tests.support.gateway_bench import AGENT, allow, cut_to, deny
+from tests.support.raw_http import request
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from k8s_mcp_server.gateway.session import CommandSession
@@ -29,6 +41,7 @@ SECRETS = "/api/v1/namespaces/team-a/secrets"
 NAME = "sh.helm.release.v1.web.v1"
 SECOND = "sh.helm.release.v1.web.v2"
 HIDDEN = "hunter2"
+MANY = {f"x{number}": number for number in range(MOST_FIELDS + 1)}
 
 
 def record(**fields: Any) -> dict[str, Any]:
@@ -225,6 +238,89 @@ async def test_metadata_holds_nothing_of_the_content(bench: Bench, helm: Command
         assert [hook["name"] for hook in json.loads(data)["hooks"]] == ["t"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"chart": "a text"}, id="a chart that is none"),
+        pytest.param({"chart": {"metadata": {f"x{number}": 1 for number in range(MOST_FIELDS + 1)}}}, id="many fields"),
+        pytest.param({"hooks": [1]}, id="a hook that is none"),
+    ],
+)
+async def test_a_release_that_somebody_spoiled_hides_no_other_from_who_sees_metadata(
+    bench: Bench, helm: CommandSession, changes: dict[str, Any]
+) -> None:
+    bench.authorizer.rule = only_metadata
+    items = [stored(record=record(**changes)), stored()]
+    body = {"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": items}
+    bench.upstream.respond = lambda _: Reply(parts=json.dumps(body).encode())
+    listed = await send(bench, helm, "GET", f"{SECRETS}?labelSelector=owner%3Dhelm")
+    assert len(json.loads(listed.body)["items"]) == 1
+
+
+async def test_metadata_is_short_whatever_the_record_holds(bench: Bench, helm: CommandSession) -> None:
+    bench.authorizer.rule = only_metadata
+    long = "x" * (LONGEST_METADATA + 1)
+    hook = {"name": long, "events": ["test"]}
+    for hooks, told in (([hook], 1), ([{**hook, "manifest": "x" * LARGEST_HOOKS}], 0)):
+        large = record(chart={"metadata": {"name": "web", "version": long}}, hooks=hooks, apply_method=long)
+        bench.upstream.respond = partial(_constant, Reply(parts=json.dumps(stored(record=large)).encode()))
+        body = json.loads((await send(bench, helm, "GET", f"{SECRETS}/{NAME}")).body)
+        data = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(body["data"]["release"]))))
+        assert (data["chart"]["metadata"], "apply_method" in data) == ({"name": "web"}, False)
+        assert data["hooks"] == [{"events": ["test"]}] * told
+
+
+async def test_a_command_writes_one_release_after_the_other(bench: Bench, helm: CommandSession) -> None:
+    arrived, answered = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def slowly(_: Received) -> Reply:
+        arrived.release()
+        await answered.acquire()
+        return Reply(status=201)
+
+    bench.upstream.respond = slowly
+    body = json.dumps(secret()).encode()
+    clients = [await bench.connect() for _ in range(2)]
+    async with asyncio.timeout(10):
+        for client in clients:
+            await client.send(request("POST", SECRETS, token=helm.token, body=body))
+        await arrived.acquire()
+        await eventually(lambda: helm.held_bytes == 2 * len(body))
+        assert len(bench.upstream.requests) == 1
+        answered.release()
+        await arrived.acquire()
+        answered.release()
+        assert [(await client.response()).status for client in clients] == [201, 201]
+
+
+async def test_of_operations_that_helm_never_has_under_way_at_once_only_the_last_are_ended(
+    bench: Bench, helm: CommandSession
+) -> None:
+    begun: dict[str, bytes] = {}
+
+    def respond(received: Received) -> Reply:
+        if received.method == "POST":
+            name = json.loads(received.body)["metadata"]["name"]
+            begun[name] = received.body
+            return Reply(status=201)
+        document = json.loads(begun[received.target.rpartition("/")[2]])
+        return Reply(parts=json.dumps(document).encode())
+
+    bench.upstream.respond = respond
+    for number in range(MOST_BEGUN + 3):
+        name = f"web{number}"
+        labels = {"name": name, "status": "pending-install"}
+        pending = record(name=name, info={"status": "pending-install"})
+        body = secret(metadata={"name": f"sh.helm.release.v1.{name}.v1"}, labels=labels, record=pending)
+        assert (await send(bench, helm, "POST", SECRETS, body)).status == 201
+    await bench.gateway.close_session(helm)
+    ended = [json.loads(received.body) for received in bench.upstream.requests if received.method == "PUT"]
+    assert [each["metadata"]["labels"]["name"] for each in ended] == [
+        f"web{3 + number}" for number in range(MOST_BEGUN)
+    ]
+    assert {each["metadata"]["labels"]["status"] for each in ended} == {"failed"}
+
+
 async def test_whole_records_come_without_anything_else_of_the_secret(bench: Bench, helm: CommandSession) -> None:
     bench.upstream.respond = lambda _: Reply(parts=json.dumps(stored()).encode())
     body = json.loads((await send(bench, helm, "GET", f"{SECRETS}/{NAME}")).body)
@@ -275,6 +371,8 @@ async def test_a_later_revision_is_written_only_by_who_may_read_the_content(benc
         pytest.param(base64.b64encode(gzip.compress(b"{}") + b"x"), "behind", id="something behind it"),
         pytest.param(base64.b64encode(gzip.compress(b"{}")[:-4]), "incomplete", id="half of it"),
         pytest.param(base64.b64encode(b"[]"), "object", id="a list"),
+        pytest.param(base64.b64encode(json.dumps(MANY).encode()), "large", id="very many fields"),
+        pytest.param(base64.b64encode(b'{"info": ' + b"[" * 5000 + b"]" * 5000 + b"}"), "large", id="very deep"),
         pytest.param(b"!!", "unpacked", id="no base64"),
         pytest.param(base64.b64encode(b'{"name": 1, "version": 1}'), "type", id="a name that is a number"),
     ],

@@ -175,6 +175,7 @@ async def test_a_review_is_sent_again_over_a_new_connection_when_the_kept_one_br
     [
         pytest.param(b"", "application/json", 400, id="nothing"),
         pytest.param(b"[]", "application/json", 400, id="no object"),
+        pytest.param(b'{"spec":' + b"[" * 9000, "application/json", 400, id="thousands of brackets"),
         pytest.param(b'{"spec":{"resourceAttributes":{"verb":1}}}', "application/json", 400, id="a numeric verb"),
         pytest.param(b'{"kind":"SubjectAccessReview","spec":{}}', "application/json", 400, id="another review"),
         pytest.param(b"spec: {}", "application/yaml", 415, id="YAML"),

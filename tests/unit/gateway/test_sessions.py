@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from k8s_mcp_server.gateway.served import MOST_CONNECTIONS_OF_A_COMMAND
+from k8s_mcp_server.gateway.served import MOST_CONNECTIONS_OF_A_COMMAND, MOST_HELD_BYTES
 from k8s_mcp_server.gateway.session import CommandSession, Sessions
 from k8s_mcp_server.policy.decision import Reason
 from k8s_mcp_server.policy.identity import Client
@@ -14,6 +14,7 @@ from k8s_mcp_server.policy.tools import Tool
 from tests.support.fake_upstream import Received, Reply
 from tests.support.gateway_bench import AGENT, Bench, allow, cut_to, deny
 from tests.support.raw_http import request
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -126,6 +127,25 @@ async def test_a_client_has_a_bounded_number_of_requests_under_way_over_all_its_
     assert (await waiting.response()).status == 200
     assert [record.decision.reason for record in await bench.recorded(5)].count(Reason.TOO_MANY_REQUESTS) == 1
     assert len(bench.upstream.requests) == 4
+
+
+async def test_a_command_has_a_bounded_size_of_bodies_that_are_read_ahead(bench: Bench) -> None:
+    review = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    size = MOST_HELD_BYTES // 2
+    whole = request("POST", review, token=bench.session.token, body=b" " * size)
+    waiting = [await bench.connect() for _ in range(2)]
+    for client in waiting:
+        await client.send(whole[:-1])
+    await eventually(lambda: bench.session.held_bytes == MOST_HELD_BYTES - 2)
+    refused = await bench.ask("POST", review, body=b" " * 3)
+    assert (refused.status, refused.headers["retry-after"], refused.headers["connection"]) == (429, "1", "close")
+    other = bench.gateway.open(client=AGENT, tool=Tool.KUBECTL, command_id="cmd-2")
+    assert (await bench.ask("POST", review, token=other.token, body=b" " * 3)).status == 400
+    for client in waiting:
+        await client.send(whole[-1:])
+        assert (await client.response()).status == 400
+    assert bench.session.held_bytes == 0
+    assert (await bench.ask("POST", review, body=b" " * 3)).status == 400
 
 
 async def test_connections_that_show_no_token_give_way_to_newer_ones(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+DEEP = "W1tb" * 3000  # [[[ and so on, deeper than a decoder goes
 
 
 class Clock:
@@ -159,6 +160,7 @@ def signed_with_the_public_key(issuer: LocalIssuer) -> str:
             ),
             id="a key of its own in the header",
         ),
+        pytest.param(lambda issuer: f"{DEEP}.{issuer.token().partition('.')[2]}", id="a header of brackets alone"),
     ],
 )
 async def test_a_forged_token_is_refused(issuer: LocalIssuer, forge: Callable[[LocalIssuer], str]) -> None:
@@ -294,6 +296,6 @@ async def test_a_token_goes_to_its_issuer_alone_and_every_other_one_to_the_api_s
 
     assert await authenticator.authenticate(expired) is None
     assert reviewer.asked == []
-    for token in (foreign, issuer.token(iss=None), "opaque", "a.b.c"):
+    for token in (foreign, issuer.token(iss=None), "opaque", "a.b.c", f"{DEEP}.e30.eA", f"e30.{DEEP}.eA"):
         assert await authenticator.authenticate(token) == Client(username="reviewed")
-    assert len(reviewer.asked) == 4
+    assert len(reviewer.asked) == 6

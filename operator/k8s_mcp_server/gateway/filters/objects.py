@@ -1,4 +1,8 @@
-"""The parts of lists, Tables and watch events that decide whether an object may pass. Everything else stays bytes."""
+"""The parts of lists, Tables and watch events that decide whether an object may pass. Everything else stays bytes.
+
+Whoever may write an object may nest it deeper than a decoder goes (the API server takes 10,000 levels), and must not
+spoil everybody's lists with it: what is too deep is taken apart by its brackets.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from k8s_mcp_server.gateway.filters.errors import Unfilterable
+from k8s_mcp_server.gateway.filters.scan import parts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from k8s_mcp_server.policy.decision import ListCut
 
 
@@ -41,6 +48,8 @@ def read_fields(data: bytes | msgspec.Raw) -> Fields:
     """
     try:
         return _FIELDS.decode(data)
+    except RecursionError:
+        return _deep_fields(bytes(data))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unfilterable("the answer is no JSON object") from error
 
@@ -66,8 +75,8 @@ def keep_rows(rows: msgspec.Raw, cut: ListCut) -> bytes:
     if bytes(rows) == b"null":
         return b"null"
     try:
-        kept = [row for row in _ARRAY.decode(rows) if allows_row(row, cut)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        kept = [row for row in _elements(rows) if allows_row(row, cut)]
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise Unfilterable("the rows are no array") from error
     return b"[" + b",".join(kept) + b"]"
 
@@ -80,6 +89,8 @@ def allows_object(data: bytes | msgspec.Raw, cut: ListCut) -> bool:
     """
     try:
         return _allows(cut, _OBJECT.decode(data).metadata)
+    except RecursionError:
+        return _allows(cut, _deep_metadata(data))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unfilterable("an object's metadata cannot be read") from error
 
@@ -88,6 +99,8 @@ def allows_row(data: bytes | msgspec.Raw, cut: ListCut) -> bool:
     """As ``allows_object``, for a row of a Table, which has the metadata in ``object``."""
     try:
         return _allows(cut, _ROW.decode(data).object.metadata)
+    except RecursionError:
+        return _allows(cut, _deep_metadata(_read(read_fields(data), "object")))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unfilterable("a row's metadata cannot be read") from error
 
@@ -101,3 +114,29 @@ def _allows(cut: ListCut, metadata: _Metadata) -> bool:
     if not metadata.name:
         raise Unfilterable("an object has no name")
     return cut.allows(namespace=metadata.namespace, name=metadata.name)
+
+
+def _elements(array: msgspec.Raw) -> Iterable[bytes | msgspec.Raw]:
+    try:
+        return _ARRAY.decode(array)
+    except RecursionError:
+        return parts(bytes(array))
+
+
+def _deep_fields(data: bytes) -> Fields:
+    try:
+        written = parts(data)
+        return {_STRING.decode(name): msgspec.Raw(value) for name, value in zip(written, written, strict=True)}
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise Unfilterable("the answer is no JSON object") from error
+
+
+def _deep_metadata(data: bytes | msgspec.Raw) -> _Metadata:
+    metadata = read_fields(_read(read_fields(data), "metadata"))
+    return _Metadata(name=read_string(metadata, "name"), namespace=read_string(metadata, "namespace"))
+
+
+def _read(fields: Fields, key: str) -> msgspec.Raw:
+    if key not in fields:
+        raise Unfilterable(f"an object has no {key}")
+    return fields[key]

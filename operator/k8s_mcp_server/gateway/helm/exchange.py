@@ -35,20 +35,23 @@ class HelmExchange(Exchange):
         self._call: ReleaseCall | None = None
 
     async def _serve(self, session: CommandSession, target: Target, info: RequestInfo) -> None:
-        release = await self._read(target, info)
+        if not is_about_secrets(info):
+            await super()._serve(session, target, info)
+        elif info.verb in {Operation.CREATE, Operation.UPDATE}:
+            body, content_type = await self._whole_body(), self._head.headers.get("content-type")
+            async with session.writes_release:  # a small record may unpack to a large one, held until it is written
+                release = read_write(info, body=body, content_type=content_type)
+                await self._serve_secret(session, target, info, release)
+        else:
+            await self._serve_secret(session, target, info, read_request(info, target=target))
+
+    async def _serve_secret(
+        self, session: CommandSession, target: Target, info: RequestInfo, release: ReleaseRequest | None
+    ) -> None:
         if release is None:
             await super()._serve(session, target, info)
         else:
             await self._serve_release(session, target, release)
-
-    async def _read(self, target: Target, info: RequestInfo) -> ReleaseRequest | None:
-        """What is asked of releases, None when the request is about anything else."""
-        if not is_about_secrets(info):
-            return None
-        if info.verb not in {Operation.CREATE, Operation.UPDATE}:
-            return read_request(info, target=target)
-        content_type = self._head.headers.get("content-type")
-        return read_write(info, body=await self._whole_body(), content_type=content_type)
 
     async def _serve_release(self, session: CommandSession, target: Target, release: ReleaseRequest) -> None:
         content_type = self._head.headers.get("content-type")

@@ -20,6 +20,10 @@ import msgspec
 
 RELEASE_TYPE: Final = "helm.sh/release.v1"
 LARGEST_RECORD: Final = 16 * 1024 * 1024  # unpacked; what a Secret holds of it is at most 1 MiB
+# A few kilobytes unpack to millions of fields and hooks, and reading each of them would hold everybody else up.
+MOST_FIELDS: Final = 256
+LONGEST_METADATA: Final = 4 * 1024  # of one field
+LARGEST_HOOKS: Final = 256 * 1024  # of all of them, beyond which none is told of
 _PREFIX: Final = "sh.helm.release.v1."
 _LONGEST_RELEASE: Final = 53
 _PART: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -43,11 +47,29 @@ _PENDING: Final = "pending-"
 
 Raw = msgspec.Raw
 T = TypeVar("T")
-_OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
 class UnreadableRecord(ValueError):
     """The bytes are no record of a release; the text says why."""
+
+
+class _FieldName(str):
+    """The name of a field, counted while it is read."""
+
+    __slots__ = ()
+
+
+class _FieldCounter:
+    """Ends the reading of an object with too many fields at the first that is too many."""
+
+    def __init__(self) -> None:
+        self._left = MOST_FIELDS
+
+    def __call__(self, kind: type[_FieldName], name: str) -> _FieldName:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("too many fields")
+        return kind(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +128,13 @@ class Record:
 
     def metadata(self) -> Record:
         """Without values, manifests, templates, notes, and whatever else quotes them."""
-        info = {name: self.info[name] for name in _INFO_FIELDS if name in self.info}
+        info = _some(self.info, _INFO_FIELDS)
         info["description"] = _encoded(_description(_text(self.info, "description")))
-        fields = {name: self.fields[name] for name in _FIELDS if name in self.fields}
+        fields = _some(self.fields, _FIELDS)
         chart = _objects(_objects(self.fields.get("chart")).get("metadata"))
-        fields["chart"] = _encoded({"metadata": {name: chart[name] for name in _CHART_FIELDS if name in chart}})
-        fields["hooks"] = _encoded([_hook(hook) for hook in _list(self.fields.get("hooks")) if _is_test(hook)])
+        fields["chart"] = _encoded({"metadata": _some(chart, _CHART_FIELDS)})
+        hooks = (_objects(hook) for hook in _list(self.fields.get("hooks"), longest=LARGEST_HOOKS))
+        fields["hooks"] = _encoded([_some(hook, _HOOK_FIELDS) for hook in hooks if _is_test(hook)])
         return Record(fields=fields, info=info)
 
     def failed(self, description: str) -> Record:
@@ -155,16 +178,25 @@ def _objects(value: Raw | None) -> dict[str, Raw]:
     if value is None or value == b"null":
         return {}
     try:
-        fields = _OBJECT.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnreadableRecord("it is no JSON object where one is expected") from error
+        read = msgspec.json.decode(value, type=dict[_FieldName, Raw], dec_hook=_FieldCounter())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableRecord("it is no JSON object where one is expected, or a very large one") from error
+    fields = {str(name): content for name, content in read.items()}
     if len({name.casefold() for name in fields}) != len(fields):  # Go takes them for one (encoding/json)
         raise UnreadableRecord("it has a field twice")
     return fields
 
 
-def _list(value: Raw | None) -> list[Raw]:
-    return [] if value is None or value == b"null" else _read(value, list[Raw])
+def _list(value: Raw | None, *, longest: int) -> list[Raw]:
+    """The elements; none where there are more bytes than are read."""
+    if value is None or value == b"null" or len(bytes(value)) > longest:
+        return []
+    return _read(value, list[Raw])
+
+
+def _some(fields: dict[str, Raw], names: Sequence[str]) -> dict[str, Raw]:
+    """Those of the fields that have one of the names, and the length of metadata."""
+    return {name: fields[name] for name in names if name in fields and len(bytes(fields[name])) <= LONGEST_METADATA}
 
 
 def _text(fields: dict[str, Raw], name: str) -> str:
@@ -174,7 +206,7 @@ def _text(fields: dict[str, Raw], name: str) -> str:
 def _read(value: Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(value, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableRecord("a field is of an unexpected type") from error
 
 
@@ -186,10 +218,5 @@ def _description(text: str) -> str:
     return text if not text or _OWN_DESCRIPTIONS.fullmatch(text) else _WITHHELD
 
 
-def _is_test(hook: Raw) -> bool:
-    return Raw(b'"test"') in _list(_objects(hook).get("events"))
-
-
-def _hook(hook: Raw) -> dict[str, Raw]:
-    fields = _objects(hook)
-    return {name: fields[name] for name in _HOOK_FIELDS if name in fields}
+def _is_test(hook: dict[str, Raw]) -> bool:
+    return Raw(b'"test"') in _list(hook.get("events"), longest=LONGEST_METADATA)

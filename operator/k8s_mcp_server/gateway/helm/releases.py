@@ -13,6 +13,7 @@ from k8s_mcp_server.gateway.dryrun import dry_run_target
 from k8s_mcp_server.gateway.forwarding import FAILURES, DecidedRequest, WholeAnswer, failure
 from k8s_mcp_server.gateway.head import Headers, RequestHead
 from k8s_mcp_server.gateway.helm.access import ReleaseAccess, Shown
+from k8s_mcp_server.gateway.helm.records import UnreadableRecord
 from k8s_mcp_server.gateway.helm.requests import Operation, ReleaseRequest, only_releases
 from k8s_mcp_server.gateway.helm.secrets import StoredRelease, read_stored
 from k8s_mcp_server.gateway.status import Refusal, Refused
@@ -52,9 +53,12 @@ class ReleaseCall:
         return None if stored is None else self.seen(stored)
 
     def seen(self, stored: StoredRelease) -> bytes | None:
-        """A stored release as it may be seen, None when it may not."""
+        """A stored release as it may be seen, None when it may not, or when its metadata cannot be told apart."""
         shown = self.access.shown(stored.release.key, namespace=stored.release.namespace)
-        return None if shown is Shown.NOTHING else stored.body(whole=shown is Shown.WHOLE)
+        try:
+            return None if shown is Shown.NOTHING else stored.body(whole=shown is Shown.WHOLE)
+        except UnreadableRecord:
+            return None
 
 
 class Releases:
@@ -172,8 +176,7 @@ class Releases:
         Raises:
             Exception: one of ``FAILURES``.
         """
-        secret = begun.secret
-        target = Target(path=f"/api/v1/namespaces/{secret.namespace}/secrets/{secret.key.secret}")
+        target = Target(path=f"/api/v1/namespaces/{begun.namespace}/secrets/{begun.key.secret}")
         head = _own_head("GET", target)
         found = await self._forwarder.ask(head, target=target, body=_NO_BODY, attribution=attribution)
         stored = read_stored(found.body) if found.status == HTTPStatus.OK else None

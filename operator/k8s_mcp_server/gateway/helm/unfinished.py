@@ -9,40 +9,47 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from k8s_mcp_server.gateway.helm.records import ReleaseKey
     from k8s_mcp_server.gateway.helm.secrets import ReleaseSecret, StoredRelease
     from k8s_mcp_server.policy.decision import Decision
     from k8s_mcp_server.policy.request import RequestInfo
 
+MOST_BEGUN: Final = 16  # of one command; helm has one operation under way at a time
 _ANSWER_SECONDS: Final = 5.0
 _INTERRUPTED: Final = "Interrupted: the command ended before the operation was done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A revision that a command wrote as pending.
+    """A revision that a command wrote as pending. Not the record itself, which may be large.
 
     Args:
+        key, namespace: of the release.
         decision, info: by which it was allowed.
-        data: the record as it was sent.
+        digest: SHA-256 of the record as it was sent.
     """
 
-    secret: ReleaseSecret
+    key: ReleaseKey
+    namespace: str
     decision: Decision
     info: RequestInfo
-    data: str
+    digest: bytes
 
     def is_unchanged(self, stored: StoredRelease) -> bool:
         """Whether what is stored is what the command wrote, and nobody else's since."""
-        return stored.data == self.data
+        return hashlib.sha256(stored.data.encode()).digest() == self.digest
 
-    def ended(self, stored: StoredRelease) -> bytes:
+    @staticmethod
+    def ended(stored: StoredRelease) -> bytes:
         """The Secret with the revision marked ``failed``; it replaces this version and no later one."""
-        record = self.secret.record.failed(_INTERRUPTED)
-        ended = replace(self.secret, record=record, labels={**self.secret.labels, "status": record.status})
+        release = stored.release
+        record = release.record.failed(_INTERRUPTED)
+        ended = replace(release, record=record, labels={**release.labels, "status": record.status})
         return ended.body(resource_version=stored.resource_version)
 
 
@@ -67,8 +74,12 @@ class Unfinished:
     def writing(self, secret: ReleaseSecret, *, decision: Decision, info: RequestInfo) -> None:
         """A revision is about to be sent: from here on nobody knows whether it is stored, until an answer says so."""
         if secret.record.is_pending:
-            data = base64.b64encode(secret.record.encode()).decode()
-            self._begun[_place(secret)] = Begun(secret=secret, decision=decision, info=info, data=data)
+            digest = hashlib.sha256(base64.b64encode(secret.record.encode())).digest()
+            self._begun[_place(secret)] = Begun(
+                key=secret.key, namespace=secret.namespace, decision=decision, info=info, digest=digest
+            )
+            if len(self._begun) > MOST_BEGUN:
+                del self._begun[next(iter(self._begun))]
 
     def wrote(self, secret: ReleaseSecret, *, accepted: bool) -> None:
         """The answer came."""

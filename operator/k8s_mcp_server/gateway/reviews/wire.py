@@ -153,7 +153,7 @@ def read_spec(body: bytes, *, content_type: str, kind: str, spec_type: type[Spec
             found, spec = protobuf.kind(body), spec_type.from_protobuf(_spec_of(protobuf.unwrap(body)))
         else:
             raise Refused(Refusal(code=415, message="A review about oneself is sent as JSON or protobuf."))
-    except (protobuf.Unreadable, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (protobuf.Unreadable, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(Refusal(code=400, message=f"The {kind} cannot be read.")) from error
     if found not in {"", kind}:
         raise Refused(Refusal(code=400, message=f"The body is no {kind}."))
