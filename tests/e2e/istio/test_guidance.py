@@ -47,7 +47,7 @@ DENIED = [
     "istioctl kube-inject -f -",
     "istioctl dashboard kiali",
     "istioctl x proxy-status",
-    f"istioctl proxy-statu -n {OWN}",
+    f"istioctl analyse -n {OWN}",
     f"istioctl analyze -n {OWN}; id",
 ]
 NEEDED = 0.9
