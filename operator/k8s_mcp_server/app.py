@@ -25,6 +25,7 @@ from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.backends import api_server, argocd_instances
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.cluster import Cluster
+from k8s_mcp_server.cluster.own_secrets import OwnSecrets
 from k8s_mcp_server.commands.parse import CHECKS
 from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.execution.executor import Executor
@@ -43,6 +44,8 @@ from k8s_mcp_server.serving.checking import AccessChecker
 from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
+from k8s_mcp_server.serving.helm.cache import HelmCache
+from k8s_mcp_server.serving.helm.fetching import ChartHosts, authorities
 from k8s_mcp_server.serving.helm.preparation import HelmPreparation
 from k8s_mcp_server.serving.helm.server import ServerVersion
 from k8s_mcp_server.serving.help import HelpReader
@@ -160,6 +163,7 @@ class Application:
             if self._is_sandboxed
             else NoExecutor()
         )
+        self._helm_cache = HelmCache(settings.runtime_dir)
         self._admission = Admission(
             max_running=settings.max_running_commands,
             max_queued=settings.max_queued_commands,
@@ -199,6 +203,13 @@ class Application:
             Tool.HELM: HelmPreparation(
                 executor=self.executor,
                 authorizer=self._authorizer,
+                hosts=ChartHosts(
+                    executor=self.executor,
+                    authorizer=self._authorizer,
+                    secrets=OwnSecrets(self._api_server, namespace=self._settings.namespace),
+                    authorities=lambda: authorities(self._settings.chart_ca_file),
+                    cache=self._helm_cache,
+                ),
                 server=lambda: ServerVersion.read(self._checker.served.documents),
             ),
         }
@@ -283,6 +294,7 @@ class Application:
         stop: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
         _on_signals(stop)
         async with contextlib.AsyncExitStack() as stack:
+            await asyncio.to_thread(self._helm_cache.clear)
             self.cluster.start()
             stack.push_async_callback(asyncio.to_thread, self.cluster.stop)
             await self.gateway.start()

@@ -221,6 +221,9 @@ class Settings(BaseSettings):
     argocd_instances: tuple[ArgoCDSettings, ...] = ()
     """instances of Argo CD for argocd, each with `name`, `url`, `ca_file`, `token_file`, the first by default"""
 
+    chart_ca_file: AbsolutePath | None = None
+    """PEM bundle that signs the certificates of chart hosts, beside the system's own"""
+
     tools_dir: AbsolutePath = Path("/usr/local/bin")
     """directory of the bundled CLIs"""
     runtime_dir: AbsolutePath = Path("/tmp/k8s-mcp-server")  # noqa: S108 - a private folder is made there, 0700

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_mcp_server.errors import K8sMcpError
+from k8s_mcp_server.policy.connections import Connection, decide_connection
 from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac, why_withheld
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.rights import Rights
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
+    from k8s_mcp_server.policy.egress import Endpoint
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
@@ -172,6 +174,13 @@ class Authorizer:
             return decide_denies(request, self.context(client=client, tool=tool))
         except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
             return _faulty()
+
+    def decide_connection(self, endpoint: Endpoint, *, client: Client, tool: Tool) -> Connection:
+        """Whether a command may connect to a host. Never raises."""
+        try:
+            return decide_connection(endpoint, self.context(client=client, tool=tool))
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return Connection(decision=_faulty())
 
     def lost_standing(self, *, client: Client, tool: Tool) -> Decision | None:
         """Why everything that the client could ask by the CLI would be denied; None when some of it may be allowed."""

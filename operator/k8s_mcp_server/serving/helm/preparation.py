@@ -19,6 +19,7 @@ from k8s_mcp_server.serving.helm.foreseeing import foresee
 from k8s_mcp_server.serving.helm.manifests import MOST_BYTES
 from k8s_mcp_server.serving.helm.rehearsals import Executor, Rehearsals
 from k8s_mcp_server.serving.helm.server import ServerVersion
+from k8s_mcp_server.serving.helm.withheld import check_content
 from k8s_mcp_server.serving.outcome import MORE_ABOUT_DENIALS
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.session import CommandSession
     from k8s_mcp_server.policy.limits import Limits
+    from k8s_mcp_server.serving.helm.fetching import ChartHosts
 
 
 class HelmPreparation:
@@ -37,14 +39,21 @@ class HelmPreparation:
     Args:
         executor: runs helm.
         authorizer: decides.
+        hosts: the way to charts.
         server: what is known of the API server.
     """
 
     def __init__(
-        self, *, executor: Executor, authorizer: Authorizer, server: Callable[[], ServerVersion] = ServerVersion
+        self,
+        *,
+        executor: Executor,
+        authorizer: Authorizer,
+        hosts: ChartHosts,
+        server: Callable[[], ServerVersion] = ServerVersion,
     ) -> None:
         self._executor = executor
         self._authorizer = authorizer
+        self._hosts = hosts
         self._server = server
 
     async def prepare(
@@ -57,11 +66,12 @@ class HelmPreparation:
         stdin: bytes,
         files: Mapping[str, bytes],
     ) -> Pipeline:
-        """Rehearse each stage that would change something.
+        """Let each stage reach the charts that it means, and rehearse those that would change something.
 
         Raises:
             CommandDenied: the policy does not give all that it needs.
             CommandRefused: what it would do cannot be known before it is done.
+            Unavailable: a chart host or its credentials cannot be had.
         """
         rehearsals = Rehearsals(
             executor=self._executor,
@@ -75,12 +85,20 @@ class HelmPreparation:
         began = time.monotonic()
         stages: list[Stage] = []
         for stage in pipeline.stages:
-            command = read_helm(stage.argv[1:]) if stage.program == Tool.HELM else None
-            if command is not None and changes(command):
-                source = _source(stages) if reads_stdin(command) else ()
-                stages.append(await self._checked(stage, command, rehearsals, session=session, source=source))
-            else:
+            if stage.program != Tool.HELM:
                 stages.append(stage)
+                continue
+            reaching = await self._hosts.prepare(
+                stage, read_helm(stage.argv[1:]), session=session, access=access, limits=limits, files=files
+            )
+            command = read_helm(reaching.argv[1:])
+            place = rehearsals.namespace(command)
+            await check_content(command, namespace=place, client=session.client, authorizer=self._authorizer)
+            if changes(command):
+                source = _source(stages) if reads_stdin(command) else ()
+                own = replace(rehearsals, charts=reaching.charts)
+                reaching = await self._checked(reaching, command, own, session=session, source=source)
+            stages.append(reaching)
         left = limits.timeout_seconds - (time.monotonic() - began)
         return replace(pipeline, stages=tuple(_bounded(stage, seconds=left, session=session) for stage in stages))
 
