@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k8s_mcp_server.execution.binaries import Binaries
-    from k8s_mcp_server.serving.runner import Preparation
+    from k8s_mcp_server.serving.preparation import Preparation
     from k8s_mcp_server.serving.tools.base import AgentTool
     from k8s_mcp_server.settings import Settings
 

@@ -17,37 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
+    from k8s_mcp_server.policy.catalog import ApiResource, Scope
     from k8s_mcp_server.policy.egress import Endpoint
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
-    from k8s_mcp_server.policy.snapshot import Snapshot
+    from k8s_mcp_server.policy.sources import CatalogSource, PolicySource
     from k8s_mcp_server.policy.tools import Tool
 
 _log = logging.getLogger(__name__)
-
-
-class PolicySource(Protocol):
-    """Where the current policies and namespaces are."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest one."""
-
-    def age(self) -> float:
-        """Seconds since policies and namespaces were last complete."""
-
-
-class CatalogSource(Protocol):
-    """What the API server serves."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """As last discovered."""
-
-    async def refresh(self) -> None:
-        """Discover again (the source limits the rate)."""
 
 
 class AccessSource(Protocol):

@@ -16,15 +16,13 @@ from k8s_mcp_server.serving.helm.cache import HelmCache, stale_indexes
 from k8s_mcp_server.serving.helm.charts import PULL, Secrets, chart_access, find_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from k8s_mcp_server.commands.helm.words import HelmCommand
     from k8s_mcp_server.execution.pipeline import ChartAccess
-    from k8s_mcp_server.execution.result import ApiAccess
     from k8s_mcp_server.gateway.authorize import Authorizer
-    from k8s_mcp_server.gateway.session import CommandSession
-    from k8s_mcp_server.policy.limits import Limits
     from k8s_mcp_server.serving.helm.rehearsals import Executor
+    from k8s_mcp_server.serving.preparation import CommandContext
 
 _MOST_LOGGED: Final = 500
 _log = logging.getLogger(__name__)
@@ -65,24 +63,16 @@ class ChartHosts:
         self._authorities = authorities
         self._cache = cache
 
-    async def prepare(
-        self,
-        stage: Stage,
-        command: HelmCommand,
-        *,
-        session: CommandSession,
-        access: ApiAccess,
-        limits: Limits,
-        files: Collection[str],
-    ) -> Stage:
+    async def prepare(self, stage: Stage, command: HelmCommand, context: CommandContext) -> Stage:
         """The stage with what it needs of chart hosts; as it is when it needs nothing.
 
         Raises:
             CommandDenied: the policy names no such repository or host.
             Unavailable: credentials or an index cannot be read.
         """
-        context = self._authorizer.context(client=session.client, tool=session.tool)
-        sources = find_sources(command, files=files, context=context)
+        session = context.session
+        granted = self._authorizer.context(client=session.client, tool=session.tool)
+        sources = find_sources(command, files=context.files, context=granted)
         if sources is None:
             return stage
         charts = await chart_access(
@@ -92,27 +82,20 @@ class ChartHosts:
             cache=await asyncio.to_thread(self._cache.folder, session.client),
         )
         names = tuple(each.name for each in sources.repositories)
-        await self._refresh(stale_indexes(charts.cache, names), charts, session=session, access=access, limits=limits)
+        await self._refresh(stale_indexes(charts.cache, names), charts, context)
         written = sources.command
         if command.name == PULL and not command.has("untar"):
             written = written.with_flag("untar")
             session.notes.append(_UNPACKED)
         return replace(stage, argv=(stage.argv[0], *written.words()), charts=charts)
 
-    async def _refresh(
-        self,
-        names: tuple[str, ...],
-        charts: ChartAccess,
-        *,
-        session: CommandSession,
-        access: ApiAccess,
-        limits: Limits,
-    ) -> None:
+    async def _refresh(self, names: tuple[str, ...], charts: ChartAccess, context: CommandContext) -> None:
         if not names:
             return
+        session = context.session
         denied = session.requests_denied
         stage = Stage(argv=(Tool.HELM.value, "repo", "update", *names), charts=charts)
-        result = await self._executor.run(Pipeline(stages=(stage,)), access=access, limits=limits)
+        result = await self._executor.run(Pipeline(stages=(stage,)), access=context.access, limits=context.limits)
         if session.requests_denied > denied:
             raise CommandDenied(
                 "NotAllowed",

@@ -23,14 +23,13 @@ from k8s_mcp_server.serving.helm.withheld import check_content
 from k8s_mcp_server.serving.outcome import MORE_ABOUT_DENIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
-    from k8s_mcp_server.execution.result import ApiAccess
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.session import CommandSession
-    from k8s_mcp_server.policy.limits import Limits
     from k8s_mcp_server.serving.helm.fetching import ChartHosts
+    from k8s_mcp_server.serving.preparation import CommandContext
 
 
 class HelmPreparation:
@@ -56,16 +55,7 @@ class HelmPreparation:
         self._hosts = hosts
         self._server = server
 
-    async def prepare(
-        self,
-        pipeline: Pipeline,
-        *,
-        session: CommandSession,
-        access: ApiAccess,
-        limits: Limits,
-        stdin: bytes,
-        files: Mapping[str, bytes],
-    ) -> Pipeline:
+    async def prepare(self, pipeline: Pipeline, context: CommandContext) -> Pipeline:
         """Let each stage reach the charts that it means, and rehearse those that would change something.
 
         Raises:
@@ -73,14 +63,15 @@ class HelmPreparation:
             CommandRefused: what it would do cannot be known before it is done.
             Unavailable: a chart host or its credentials cannot be had.
         """
+        session = context.session
         rehearsals = Rehearsals(
             executor=self._executor,
             server=self._server(),
-            access=access,
-            limits=replace(limits, output_bytes=MOST_BYTES),
-            stdin=stdin,
+            access=context.access,
+            limits=replace(context.limits, output_bytes=MOST_BYTES),
+            stdin=context.stdin,
             heredoc=pipeline.stdin,
-            files=files,
+            files=context.files,
         )
         began = time.monotonic()
         stages: list[Stage] = []
@@ -88,9 +79,7 @@ class HelmPreparation:
             if stage.program != Tool.HELM:
                 stages.append(stage)
                 continue
-            reaching = await self._hosts.prepare(
-                stage, read_helm(stage.argv[1:]), session=session, access=access, limits=limits, files=files
-            )
+            reaching = await self._hosts.prepare(stage, read_helm(stage.argv[1:]), context)
             command = read_helm(reaching.argv[1:])
             place = rehearsals.namespace(command)
             await check_content(command, namespace=place, client=session.client, authorizer=self._authorizer)
@@ -99,7 +88,7 @@ class HelmPreparation:
                 own = replace(rehearsals, charts=reaching.charts)
                 reaching = await self._checked(reaching, command, own, session=session, source=source)
             stages.append(reaching)
-        left = limits.timeout_seconds - (time.monotonic() - began)
+        left = context.limits.timeout_seconds - (time.monotonic() - began)
         return replace(pipeline, stages=tuple(_bounded(stage, seconds=left, session=session) for stage in stages))
 
     async def _checked(
