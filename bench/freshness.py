@@ -30,6 +30,7 @@ CHANGES: Final = 100
 _REPLICAS: Final = 2
 _AT_ONCE: Final = 16
 _SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.02  # between two looks of one client; a replica that is asked all the time is not measured
 _ACCOUNT: Final = "bench-author"
 _AGENT: Final = "bench-agent"
 _POLICY_PATH: Final = "/apis/k8s-mcp.io/v1alpha1/mcpaccesspolicies"
@@ -143,3 +144,4 @@ async def _says(client: Client, policy: str, *, there: bool) -> None:
         text = "\n".join(block.text for block in result.content if block.type == "text")
         if (policy in text) is there:
             return
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -47,13 +47,23 @@ ConfigOption = Annotated[
 
 
 @app.command()
-def serve(config_path: ConfigOption = None) -> None:
+def serve(
+    config_path: ConfigOption = None,
+    *,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="Outside a cluster: by whose rights to get a token of the service's own ServiceAccount."),
+    ] = None,
+    context: Annotated[
+        str, typer.Option(envvar="K8S_CONTEXT", help="Context of the kubeconfig; else its current one.")
+    ] = "",
+) -> None:
     """Run the service until SIGTERM or SIGINT."""
     settings = _settings(config_path)
     gc.disable()  # nothing of what is imported is garbage: a seventh of the time; `run` enables it
     from k8s_mcp_server.startup import run  # noqa: PLC0415 - MCP takes seconds to import, and only this command needs it
 
-    raise typer.Exit(run(settings))
+    raise typer.Exit(run(settings, kubeconfig=kubeconfig, context=context))
 
 
 @app.command()

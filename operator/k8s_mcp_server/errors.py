@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _WRITTEN: Final = re.compile(r"Write: `([^`]+)`")
+_TO_FILL_IN: Final = re.compile(r"…|\b(?:POD|NAME|NAMESPACE|FOLDER|VALUE|TYPE)\b")
 
 
 class K8sMcpError(Exception):
@@ -44,7 +45,7 @@ class CommandRefused(K8sMcpError):
     def next_command(self) -> str:
         """The command line that ``instead`` says to write, when it can be sent as it stands; else empty."""
         found = _WRITTEN.search(self.instead)
-        return found[1] if found and "…" not in found[1] else ""
+        return found[1] if found and not _TO_FILL_IN.search(found[1]) else ""
 
 
 class CommandDenied(K8sMcpError):

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devtools.cluster import KwokCluster, Switches
+from k8s_mcp_server.cluster import events
 from k8s_mcp_server.cluster.cluster import Cluster, NotReady
 from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.cluster.lease import LEASE_NAME
-from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS
+from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS, Within
 from k8s_mcp_server.policy.compile import CompiledPolicy, InvalidPolicy
 from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.support.eventually import eventually
 from tests.support.policies import policy_body
@@ -49,16 +51,18 @@ def home(cluster: TestCluster, namespace_factory: Callable[[str], str]) -> Itera
     namespace = namespace_factory("controller")
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE_NAME}}
     cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(lease))
-    made = [
-        item for own_namespace in (True, False) for item in _role_and_binding(namespace, own_namespace=own_namespace)
-    ]
+    made = [item for within in Within for item in _role_and_binding(namespace, within)]
     cluster.kubectl("create", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
     yield namespace
-    cluster.kubectl("delete", f"clusterrole/{namespace}", f"clusterrolebinding/{namespace}", "--ignore-not-found")
+    made_here = (f"{kind}/{namespace}" for kind in ("clusterrole", "clusterrolebinding"))
+    cluster.kubectl("delete", *made_here, "--ignore-not-found")
+    made_there = (f"{kind}/{namespace}" for kind in ("role", "rolebinding"))
+    cluster.kubectl("delete", "-n", events.NAMESPACE, *made_there, "--ignore-not-found")
 
 
-def _role_and_binding(name: str, *, own_namespace: bool) -> list[dict[str, Any]]:
-    kind, metadata = ("Role", {"name": name, "namespace": name}) if own_namespace else ("ClusterRole", {"name": name})
+def _role_and_binding(name: str, within: Within) -> list[dict[str, Any]]:
+    where = {Within.OWN_NAMESPACE: name, Within.EVENTS_NAMESPACE: events.NAMESPACE}.get(within)
+    kind, metadata = ("Role", {"name": name, "namespace": where}) if where else ("ClusterRole", {"name": name})
     rules = [
         {
             "apiGroups": [item.api_group],
@@ -67,7 +71,7 @@ def _role_and_binding(name: str, *, own_namespace: bool) -> list[dict[str, Any]]
             "verbs": list(item.verbs),
         }
         for item in REQUIRED_PERMISSIONS
-        if item.own_namespace == own_namespace
+        if item.within is within
     ]
     group = "rbac.authorization.k8s.io"
     common = {"apiVersion": f"{group}/v1", "metadata": metadata}
@@ -225,6 +229,35 @@ async def test_status_says_what_becomes_of_a_policy_and_keeps_the_time_of_the_la
         next(item for item in status["conditions"] if item["type"] == "Ready") for status in (first, second)
     )
     assert ready_after["lastTransitionTime"] == ready_before["lastTransitionTime"]
+
+
+async def test_describe_shows_what_occurred_to_a_policy(
+    cluster: TestCluster, api_server: ApiServer, home: str, policies: Policies
+) -> None:
+    """Under the rights that the service states: an Event in `default`, and one more in its series."""
+    name, account = policies.unique(), policies.unique()
+    subject = {"kind": "ServiceAccount", "namespace": "agents", "name": account}
+    client = Client(username=f"system:serviceaccount:agents:{account}")
+
+    async def described() -> str:
+        return (await asyncio.to_thread(cluster.kubectl, "describe", "mcpap", name)).stdout
+
+    async def until_told(*words: str) -> None:
+        async with asyncio.timeout(30):
+            while not any(set(words) <= set(line.split()) for line in (await described()).splitlines()):  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.05)
+
+    async with started(api_server, home) as running:
+        await policies.apply(name, subjects=[subject], rules=[])
+        await eventually(lambda: running.store.snapshot.policies_for(client))
+        running.events.denied(client, "NotAllowed")
+        await until_told("Warning", "NotAllowed")
+        running.events.denied(client, "NotAllowed")
+        await until_told("Warning", "NotAllowed", "(x2")
+
+        await policies.apply(name, subjects=[subject], rules=[], suspend=True)
+        await until_told("Normal", "Suspended")
+    assert account not in (await described()).partition("Events:")[2]
 
 
 async def condition(policies: Policies, name: str, kind: str) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class FakeApiServer:
         tokens: bearer tokens that are accepted; None accepts all.
         clients: for TokenReviews, the username of each good token.
         requests: how often each method and path was asked for.
+        watches: how many are open on each path.
     """
 
     def __init__(self) -> None:
@@ -67,6 +68,7 @@ class FakeApiServer:
         self.tokens: set[str] | None = None
         self.clients: dict[str, str] = {}
         self.requests: Counter[str] = Counter()
+        self.watches: Counter[str] = Counter()
         self._watches: set[asyncio.Task[Any]] = set()
 
     async def put(self, path: str, body: dict[str, Any]) -> None:
@@ -165,20 +167,26 @@ class FakeApiServer:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         if self.watch_down:
             return _status(503, "no watches now")
-        kind, since = self.kinds[request.path], int(request.query.get("resourceVersion", "0"))
+        kind = self.kinds[request.path]
         response = web.StreamResponse()
         await response.prepare(request)
-        if since < kind.compacted:
+        since = int(request.query.get("resourceVersion", self.version))
+        if "resourceVersion" not in request.query:
+            for body in list(kind.objects.values()):
+                await response.write(json.dumps({"type": "ADDED", "object": body}).encode() + b"\n")
+        elif since < kind.compacted:
             gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}
             await response.write(json.dumps(gone).encode() + b"\n")
             return response
         task = asyncio.current_task()
         assert task is not None
         self._watches.add(task)
+        self.watches[request.path] += 1
         try:
             await self._stream(kind, since, response)
         finally:
             self._watches.discard(task)
+            self.watches[request.path] -= 1
         return response
 
     async def _stream(self, kind: Kind, since: int, response: web.StreamResponse) -> None:

@@ -252,6 +252,7 @@ async def serving(
     origins: tuple[str, ...] = (),
     public_url: str = "",
     limits: ConnectionLimits | None = None,
+    clis: tuple[Tool, ...] = (Tool.KUBECTL,),
 ) -> AsyncIterator[Service]:
     """Serve on a free loopback port; ``alice`` and ``bob`` are tokens of the clients of those names."""
     metrics, clock, store, gateway, stream = Metrics(), FakeClock(), FakeStore(), FakeGateway(), io.StringIO()
@@ -293,14 +294,12 @@ async def serving(
         grants=grants, authorizer=authorizer, forgiving=authorizer, executor=lambda: None, admission=admission
     )
     tools: list[AgentTool] = [
-        ExecuteTool(Tool.KUBECTL, runner=runner, grants=grants, cluster="test"),
-        DescribeTool(Tool.KUBECTL, reader=HelpReader(executor), grants=grants),
+        *(ExecuteTool(tool, runner=runner, grants=grants, cluster="test") for tool in clis),
+        *(DescribeTool(tool, reader=HelpReader(executor), grants=grants) for tool in clis),
         CheckAccessTool(grants=grants, checker=checker, cluster="test"),
     ]
     app = mcp_app(
-        AgentServer(
-            tools, prompts=Prompts(grants=grants, served=[Tool.KUBECTL]), grants=grants, cluster="test", version="1"
-        ),
+        AgentServer(tools, prompts=Prompts(grants=grants, served=clis), grants=grants, cluster="test", version="1"),
         authenticator=tokens,
         hosts=allowed_hosts(service="k8s-mcp-server", namespace="k8s-mcp-system", cluster_domain="cluster.local"),
         origins=origins,

@@ -27,12 +27,14 @@ class Condition(StrEnum):
     NONE = ""
     UNENFORCED = "PodSecurityUnenforced"
     OWN_RBAC = "OwnRBAC"
+    OWN_RBAC_UNENFORCED = "OwnRBAC,PodSecurityUnenforced"
 
 
 _CONDITIONS: Final = {
     Condition.NONE: "",
     Condition.UNENFORCED: ", where Pod Security does not enforce",
     Condition.OWN_RBAC: ", as far as the client's own RBAC gives it",
+    Condition.OWN_RBAC_UNENFORCED: ", as far as the client's own RBAC gives it and where Pod Security does not enforce",
 }
 
 

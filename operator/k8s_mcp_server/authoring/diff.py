@@ -156,7 +156,7 @@ class _Asked:
     variants: tuple[Variant, ...]
     names: tuple[str, ...]
 
-    def held(self, side: _Side, *, enforced: bool, own_rights: bool = False) -> frozenset[Grant]:
+    def held(self, side: _Side, *, enforced: bool, own_rights: bool) -> frozenset[Grant]:
         """What it has in real namespaces and in stand-ins with Pod Security; or in stand-ins without."""
         grounds = [(item.namespaces, item.places) for item in self.variants if item.enforced is enforced]
         if enforced:
@@ -180,15 +180,13 @@ def _changes(subject: Subject, before: _Side, after: _Side) -> Iterator[Change]:
         variants=tuple(variants(scopes, known=before.namespaces)),
         names=names_in(policies),
     )
-    held = {
-        Condition.NONE: [asked.held(side, enforced=True) for side in (before, after)],
-        Condition.UNENFORCED: [asked.held(side, enforced=False) for side in (before, after)],
-    }
+    conditions = {Condition.NONE: (True, False), Condition.UNENFORCED: (False, False)}
     if any(rule.from_rbac for _, rule in rules_of(policies)):
-        held[Condition.OWN_RBAC] = [
-            asked.held(side, enforced=True, own_rights=True) | asked.held(side, enforced=False, own_rights=True)
-            for side in (before, after)
-        ]
+        conditions |= {Condition.OWN_RBAC: (True, True), Condition.OWN_RBAC_UNENFORCED: (False, True)}
+    held = {
+        condition: [asked.held(side, enforced=enforced, own_rights=own_rights) for side in (before, after)]
+        for condition, (enforced, own_rights) in conditions.items()
+    }
     for gained in (True, False):
         less, more = (0, 1) if gained else (1, 0)
         already: frozenset[Grant] = frozenset()

@@ -5,6 +5,7 @@
     discovery   which resources there are
     tokens      who a bearer token belongs to
     access      what the cluster's own RBAC gives a client
+    events      what ``kubectl describe`` shows of policies
     now         the time that policies end by
 
 All requests are made in the operator thread, by one client. Readers in other threads see immutable values.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import math
 from collections.abc import Coroutine, Iterator
@@ -27,6 +29,7 @@ from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.clock import SteadyTime
 from k8s_mcp_server.cluster.definition import PolicyDefinition
 from k8s_mcp_server.cluster.discovery import Discovery, DiscoveryReader
+from k8s_mcp_server.cluster.events import PolicyEvents
 from k8s_mcp_server.cluster.kopf_watch import watch_with_kopf
 from k8s_mcp_server.cluster.lease import ApiLeaseClient, LeaderElection
 from k8s_mcp_server.cluster.operator import OperatorThread, Publisher
@@ -39,6 +42,7 @@ from k8s_mcp_server.errors import ConfigurationError, Unavailable
 if TYPE_CHECKING:
     from k8s_mcp_server.cluster.connection import ApiServer
     from k8s_mcp_server.cluster.objects import Listing
+    from k8s_mcp_server.policy.compile import Policy
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
@@ -104,6 +108,7 @@ class Cluster:
         self.discovery = Discovery(call=self._thread.call, interval=resync_seconds)
         self.tokens = TokenReviewer(self._review, call=self._thread.call, metrics=metrics)
         self.access = AccessReviewer(self._review_access, call=self._thread.call)
+        self.events = PolicyEvents(policies_for=self._policies_for, identity=identity, metrics=metrics)
         metrics.watch_policies(age=self.store.age, counts=self.store.counts)
         metrics.leader(is_leader=False)
 
@@ -131,6 +136,9 @@ class Cluster:
 
     def _is_sync_pending(self) -> bool:
         return not self.definition.is_read or (math.isinf(self.store.age()) and self.store.policies_served)
+
+    def _policies_for(self, client: Client) -> tuple[Policy, ...]:
+        return self.store.snapshot.policies_for(client)
 
     async def _review(self, token: str) -> Client | None:
         if self._client is None:
@@ -161,6 +169,16 @@ class Cluster:
             return await self.definition.guard(client, lambda: list_all(client, resource))
         return await list_all(client, resource)
 
+    async def _watch(self, listed: asyncio.Event) -> None:
+        await listed.wait()
+        gc.freeze()  # a search for cycles in ten thousand policies stops every thread for a quarter of a second
+        await watch_with_kopf(
+            self._api_server,
+            since=self.store.listed_version,
+            sink=Publisher(self.store).take,
+            metrics=self._metrics,
+        )
+
     def _parts(self, client: ApiClient) -> list[Coroutine[Any, Any, None]]:
         election = LeaderElection(
             ApiLeaseClient(client, namespace=self._environment.own_namespace),
@@ -178,6 +196,7 @@ class Cluster:
             environment=self._environment,
             is_leader=lambda: election.is_leader,
             now=self.now,
+            changed=self.events.changed,
         )
         resync = Resync(
             self.store,
@@ -188,9 +207,10 @@ class Cluster:
         return [
             resync.run(),
             self.discovery.run(DiscoveryReader(client).read),
-            watch_with_kopf(self._api_server, sink=Publisher(self.store).take, metrics=self._metrics),
+            self._watch(resync.listed),
             election.run(),
             status.run(interval=self._resync_seconds),
+            self.events.run(client, interval=self._resync_seconds),
         ]
 
 

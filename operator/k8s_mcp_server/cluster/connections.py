@@ -48,8 +48,11 @@ class Connections:
         finally:
             await connections.close()
 
-    def session(self) -> aiohttp.ClientSession:
+    def session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """A session that trusts the cluster's CA only and sends the current token with each request.
+
+        Args:
+            middlewares: what else is done with each request.
 
         Raises:
             Unavailable: the CA cannot be read.
@@ -67,7 +70,7 @@ class Connections:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": USER_AGENT},
-            middlewares=(authorize,),
+            middlewares=(authorize, *middlewares),
         )
         self._sessions.append(session)
         return session

@@ -4,6 +4,10 @@ kopf takes every task of its loop for one of its own and cancels them at its end
 Each run gets a new registry, new settings, a new loop; when kopf ends by itself (a removed CRD, an API server
 that answers 5xx for longer than its patience), the caller starts another run. Handlers only pass events on: a
 handler that returned something would make kopf write to users' objects.
+
+kopf begins with a list of its own and makes a task of each object, which with ten thousand policies takes longer than
+a replica may take to be ready, and every event waits behind it. It can ask for a streamed list in one request with its
+watch instead (``initial_streaming``); that request becomes a plain watch from our own last LIST, which missed nothing.
 """
 
 from __future__ import annotations
@@ -20,23 +24,28 @@ import kopf
 
 from k8s_mcp_server.cluster.connections import Connections, base_url
 from k8s_mcp_server.cluster.operator import Backoff
+from k8s_mcp_server.cluster.resync import PATHS
 from k8s_mcp_server.cluster.store import Resource
 from k8s_mcp_server.errors import Unavailable
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from k8s_mcp_server.cluster.connection import ApiServer
     from k8s_mcp_server.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 EventSink = Callable[[Resource, str | None, Mapping[str, Any]], None]
+Since = Callable[[Resource], int | None]
 
 # Stated, or kopf makes one of the user's name, and a container's user has none. Its type is private to kopf.
 _IDENTITY: Final[Any] = "k8s-mcp-server"
+_RESOURCES: Final = {path: resource for resource, path in PATHS.items()}
+_STREAMED_LIST: Final = frozenset({"sendInitialEvents", "resourceVersionMatch"})
 _CONNECT_TIMEOUT: Final = 5
 _REQUEST_TIMEOUT: Final = 30
 _WATCH_SECONDS: Final = 300
-_PAGE_SIZE: Final = 500
 _BACKOFFS: Final = (1, 2, 5, 10)
 _RECONNECT_SECONDS: Final = 0.5
 _EXIT_SECONDS: Final = 1.0
@@ -50,14 +59,21 @@ class KopfRun:
 
     Args:
         api_server: where to watch.
+        since: the resource version of our own last LIST, called in kopf's thread.
         sink: gets every event, called in kopf's thread.
         ended: called in kopf's thread at its end, with the error or None.
     """
 
     def __init__(
-        self, api_server: ApiServer, *, sink: EventSink, ended: Callable[[BaseException | None], None]
+        self,
+        api_server: ApiServer,
+        *,
+        since: Since,
+        sink: EventSink,
+        ended: Callable[[BaseException | None], None],
     ) -> None:
         self._api_server = api_server
+        self._since = since
         self._sink = sink
         self._ended = ended
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
@@ -112,7 +128,8 @@ class KopfRun:
         async def login(**_: Any) -> kopf.AiohttpSession:
             if next(logins):
                 await asyncio.sleep(_LOGIN_SECONDS)  # after a 401; kopf itself would ask again at once
-            return kopf.AiohttpSession(server=base_url(self._api_server), aiohttp_session=connections.session())
+            session = connections.session(self._from_our_list)
+            return kopf.AiohttpSession(server=base_url(self._api_server), aiohttp_session=session)
 
         @kopf.on.event("k8s-mcp.io", "v1alpha1", "mcpaccesspolicies", registry=registry)
         async def on_policy(event: Mapping[str, Any], **_: Any) -> None:
@@ -128,6 +145,17 @@ class KopfRun:
 
         return registry
 
+    async def _from_our_list(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Watch what we listed from there on, and anything else, such as CRDs, from what there is."""
+        if request.url.query.keys() >= _STREAMED_LIST:
+            url = request.url.without_query_params(*_STREAMED_LIST)
+            resource = _RESOURCES.get(url.path)
+            since = None if resource is None else self._since(resource)
+            request.url = url if since is None else url.update_query(resourceVersion=str(since))
+        return await handler(request)
+
 
 def operator_settings() -> kopf.OperatorSettings:
     """kopf that only watches: no Events, no peering, no process-wide kill, short waits at its end."""
@@ -135,7 +163,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = None
     settings.watching.server_timeout = _WATCH_SECONDS
-    settings.watching.chunk_size = _PAGE_SIZE
+    settings.watching.initial_streaming = True
     settings.watching.reconnect_backoff = _RECONNECT_SECONDS
     settings.networking.connect_timeout = _CONNECT_TIMEOUT
     settings.networking.request_timeout = _REQUEST_TIMEOUT
@@ -144,8 +172,12 @@ def operator_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch_with_kopf(api_server: ApiServer, *, sink: EventSink, metrics: Metrics) -> None:
-    """Keep kopf running until cancelled; ``sink`` is called in this loop, in the order of the events."""
+async def watch_with_kopf(api_server: ApiServer, *, since: Since, sink: EventSink, metrics: Metrics) -> None:
+    """Keep kopf running until cancelled; ``sink`` is called in this loop, in the order of the events.
+
+    Args:
+        since: the resource version of our own last LIST; readable from any thread.
+    """
     logging.getLogger("kopf").setLevel(logging.ERROR)  # it warns of what is meant here, such as its thread
     logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)  # what its end says is said once, below
     loop = asyncio.get_running_loop()
@@ -158,7 +190,7 @@ async def watch_with_kopf(api_server: ApiServer, *, sink: EventSink, metrics: Me
     while True:
         began = loop.time()
         try:
-            failure = await _run_kopf(api_server, forward)
+            failure = await _run_kopf(api_server, since, forward)
         except Unavailable as error:  # the CA bundle cannot be read
             failure = error
         metrics.operator_restarted()
@@ -167,12 +199,12 @@ async def watch_with_kopf(api_server: ApiServer, *, sink: EventSink, metrics: Me
         await asyncio.sleep(wait)
 
 
-async def _run_kopf(api_server: ApiServer, forward: EventSink) -> BaseException | None:
+async def _run_kopf(api_server: ApiServer, since: Since, forward: EventSink) -> BaseException | None:
     """One run of kopf, which also ends when the CA bundle has changed: kopf keeps the one that it began with."""
     loop = asyncio.get_running_loop()
     context = api_server.ssl_context()
     ended: asyncio.Future[BaseException | None] = loop.create_future()
-    run = KopfRun(api_server, sink=forward, ended=lambda failure: _tell(loop, ended, failure))
+    run = KopfRun(api_server, since=since, sink=forward, ended=lambda failure: _tell(loop, ended, failure))
     run.start()
     try:
         while not ended.done() and api_server.ssl_context() is context:

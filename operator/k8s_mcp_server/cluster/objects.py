@@ -116,6 +116,11 @@ class ObjectCache(Generic[Value]):
         self._listed: int | None = None
         self.synced_at: float | None = None
 
+    @property
+    def listed_version(self) -> int | None:
+        """The resource version of the last LIST; None before it, and where it is no number."""
+        return self._listed
+
     def __iter__(self) -> Iterator[Value]:
         return (entry.value for entry in self._entries.values())
 

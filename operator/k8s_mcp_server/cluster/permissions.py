@@ -7,10 +7,19 @@ What agents may do through it comes on top, and is the cluster administrator's c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from k8s_mcp_server.cluster.lease import LEASE_NAME
 from k8s_mcp_server.policy.environment import Environment
+
+
+class Within(StrEnum):
+    """Where a permission must hold: by a ClusterRole, or by a Role in one of two namespaces."""
+
+    CLUSTER = "cluster"
+    OWN_NAMESPACE = "own namespace"
+    EVENTS_NAMESPACE = "events' namespace"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +31,7 @@ class Permission:
         resource: plural, with its subresource.
         verbs: all that are used.
         resource_names: the only objects; empty means all.
-        own_namespace: a Role in the service's own namespace is enough.
+        within: where it must hold.
         reason: what it is for.
     """
 
@@ -30,7 +39,7 @@ class Permission:
     resource: str
     verbs: tuple[str, ...]
     resource_names: tuple[str, ...] = ()
-    own_namespace: bool = False
+    within: Within = Within.CLUSTER
     reason: str
 
 
@@ -83,15 +92,22 @@ REQUIRED_PERMISSIONS: Final = (
         resource="leases",
         verbs=("get", "update"),
         resource_names=(LEASE_NAME,),
-        own_namespace=True,
+        within=Within.OWN_NAMESPACE,
         reason="one replica writes status",
+    ),
+    Permission(
+        api_group="events.k8s.io",
+        resource="events",
+        verbs=("create", "patch"),
+        within=Within.EVENTS_NAMESPACE,
+        reason="what occurs to policies, for kubectl describe",
     ),
     Permission(
         api_group="",
         resource="serviceaccounts",
         verbs=("impersonate",),
         resource_names=(Environment().own_service_account,),
-        own_namespace=True,
+        within=Within.OWN_NAMESPACE,
         reason="forwarded requests impersonate our own account, and nobody else's …",
     ),
     Permission(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -101,6 +102,8 @@ class Resync:
         self._interval = interval
         self._metrics = metrics
         self._failing: set[Resource] = set()
+        self.listed = asyncio.Event()
+        """Set as soon as everything that decisions need was listed once."""
 
     async def run(self) -> None:
         """List for ever. Nothing that goes wrong ends it; the store's age tells."""
@@ -115,6 +118,8 @@ class Resync:
     async def once(self) -> bool:
         """List all resources once. Says whether all is known that can be."""
         outcomes = await asyncio.gather(*(self._replace(resource) for resource in Resource))
+        if not math.isinf(self._store.age()):
+            self.listed.set()
         return all(outcomes)
 
     async def _replace(self, resource: Resource) -> bool:

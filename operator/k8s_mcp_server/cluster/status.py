@@ -75,6 +75,7 @@ class StatusWriter:
         is_leader: whether this replica writes.
         clock: seconds.
         now: the time, aware.
+        changed: told of each status that was written, with the one before.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class StatusWriter:
         is_leader: Callable[[], bool],
         clock: Callable[[], float] = boot_clock,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        changed: Callable[[Policy, Mapping[str, Any], Status], None] = lambda _policy, _before, _after: None,
     ) -> None:
+        self._changed = changed
         self._apply = apply
         self._store = store
         self._ceiling = ceiling
@@ -151,6 +154,7 @@ class StatusWriter:
         )
         if _differs(wanted, current):
             await self._apply(policy, wanted)
+            self._changed(policy, current, wanted)
         self._checked[policy.uid] = _Checked(at=self._clock(), digest=item.digest, status=wanted)
 
 

@@ -98,6 +98,10 @@ class PolicyStore:
         known = [at for at in times if at is not None]
         return self._clock() - min(known) if len(known) == len(times) else math.inf
 
+    def listed_version(self, resource: Resource) -> int | None:
+        """The resource version of the last LIST, from which a watch misses nothing. Readable from any thread."""
+        return self._cache(resource).listed_version
+
     def counts(self) -> Mapping[str, int]:
         """How many policies of the snapshot are ``valid`` and ``invalid``."""
         policies = self._snapshot.policies.values()

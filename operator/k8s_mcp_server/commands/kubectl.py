@@ -79,10 +79,27 @@ _EDITORS: Final = frozenset({("apply", "edit-last-applied")})
 
 _TERMINAL_VERBS: Final = frozenset({"exec", "run", "debug"})
 _DIFF: Final = "diff"
+_READS: Final = frozenset(
+    {
+        "api-resources",
+        "api-versions",
+        "describe",
+        "events",
+        "explain",
+        "get",
+        "help",
+        "logs",
+        "options",
+        "top",
+        "version",
+    }
+)
+_SURELY: Final = 0.75
 _KNOWN_ELSEWHERE: Final = {
     "k": "",
     "watch": "get --watch",
     "list": "get",
+    "ls": "get",
     "show": "get",
     "ps": "get pods",
     "log": "logs",
@@ -204,11 +221,17 @@ def _unknown_verb(verb: str, words: Sequence[str]) -> CommandRefused:
     at = rest.index(verb)
     nearest = _KNOWN_ELSEWHERE.get(verb)
     if nearest is None:
-        nearest = next(iter(difflib.get_close_matches(verb, KUBECTL_VERBS, n=1)), None)
+        nearest = _nearest_verb(verb)
     if nearest is None:
         instead = "Start with a verb of kubectl, such as get, describe, logs or apply."
         return CommandRefused("UnknownVerb", message, instead=instead)
     return CommandRefused("UnknownVerb", message, instead=_write([*rest[:at], *nearest.split(), *rest[at + 1 :]]))
+
+
+def _nearest_verb(verb: str) -> str | None:
+    """A verb that was surely meant, or one that changes nothing."""
+    near = difflib.get_close_matches(verb, set(KUBECTL_VERBS) - set(_UNAVAILABLE), n=1, cutoff=_SURELY)
+    return next(iter(near or difflib.get_close_matches(verb, _READS, n=1)), None)
 
 
 def _write(words: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from k8s_mcp_server.commands.istioctl.check import check_istioctl
 from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
 from k8s_mcp_server.commands.rewrite import without_xargs
 from k8s_mcp_server.commands.tokenizer import tokenize
+from k8s_mcp_server.commands.typed import by_its_name, decoded, shown, with_text_as_input, without_wrapping
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.binaries import FILTERS
 from k8s_mcp_server.policy.tools import Tool
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
 
 _FILTER_ADVICE: Final = {
-    "cat": "Leave it out; the output comes back as it is.",
-    "less": "Leave it out; the output comes back as it is.",
-    "more": "Leave it out; the output comes back as it is.",
-    "tee": "Leave it out; the output comes back to you.",
-    "egrep": "Write: grep -E",
-    "fgrep": "Write: grep -F",
-    "gawk": "Write: awk",
-    "mawk": "Write: awk",
     "base64": "Use jq's @base64d, such as jq -r '.data.key | @base64d'.",
     "tac": "Write: sed '1!G;h;$!d'",
 }
-
-
+_NEEDLESS: Final = {
+    **dict.fromkeys(("cat", "less", "more"), "the output comes back as it is"),
+    **dict.fromkeys(("tee", "pbcopy", "xclip"), "the output comes back to you"),
+}
+_SAME_AS: Final = {
+    **dict.fromkeys(("egrep", "rg", "ag"), ("grep", "-E")),
+    "fgrep": ("grep", "-F"),
+    **dict.fromkeys(("gawk", "mawk"), ("awk",)),
+    "gojq": ("jq",),
+}
 MOST_CLI_STAGES: Final = 3
 CHECKS: Final[Mapping[Tool, Callable[[Sequence[str], Collection[str]], None]]] = {
     Tool.KUBECTL: check_kubectl,
@@ -65,13 +66,14 @@ def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pi
     Raises:
         CommandRefused: it cannot be run; says what to write instead.
     """
-    pipeline = tokenize(command)
+    pipeline = with_text_as_input(tokenize(without_wrapping(command)))
+    pipeline = replace(pipeline, stages=tuple(by_its_name(stage, cli=cli) for stage in pipeline.stages))
     first, *later = pipeline.stages
     stages: tuple[Stage, ...] = (_first_stage(first, pipeline=pipeline, cli=cli),)
     for stage in later:
         if stage.program == "xargs":
             raise without_xargs(stages, stage)
-        stages = (*stages, _later_stage(stage, cli=cli))
+        stages = (*stages, _later_stage(stage, pipeline=pipeline, before=stages, cli=cli))
     _check_count(stages, cli=cli)
     for stage in stages:
         if stage.program == cli and (check := CHECKS.get(cli)) is not None:
@@ -102,7 +104,7 @@ def _first_stage(stage: Stage, *, pipeline: Pipeline, cli: Tool) -> Stage:
     if program in set(Tool):
         raise _other_tool(program, cli=cli)
     if program in ("cat", "echo", "printf"):
-        rest = " | ".join(shlex.join(each.argv) for each in pipeline.stages[1:]) or f"{cli} apply -f -"
+        rest = shown(pipeline.stages[1:]) or f"{cli} apply -f -"
         raise CommandRefused(
             "UnknownProgram",
             f"`{program}` cannot make the input here.",
@@ -117,13 +119,24 @@ def _first_stage(stage: Stage, *, pipeline: Pipeline, cli: Tool) -> Stage:
     return replace(stage, argv=(cli.value, *stage.argv))
 
 
-def _later_stage(stage: Stage, *, cli: Tool) -> Stage:
+def _later_stage(stage: Stage, *, pipeline: Pipeline, before: tuple[Stage, ...], cli: Tool) -> Stage:
     program = stage.program
     if program == cli or program in FILTERS:
         return stage
     if program in set(Tool):
-        raise _other_tool(program, cli=cli)
+        raise CommandRefused(
+            "WrongTool",
+            f"This tool runs {cli}; a policy allows each CLI on its own.",
+            instead=f"Write: `{shown(before)}`; then pass what it prints in the stdin argument of execute_{program}.",
+        )
+    after = pipeline.stages[len(before) + 1 :]
     advice = _FILTER_ADVICE.get(program, "")
+    if program in _SAME_AS:
+        advice = f"Write: `{shown((*before, replace(stage, argv=(*_SAME_AS[program], *stage.argv[1:])), *after))}`"
+    elif program == "base64" and (better := decoded(before)):
+        advice = f"Write: `{better}`"
+    elif program in _NEEDLESS:
+        advice = f"Write: `{shown((*before, *after))}`; {_NEEDLESS[program]}."
     raise CommandRefused(
         "UnknownProgram",
         f"`{program[:40]}` cannot be run here. After a `|` there can be {cli} or one of: {', '.join(FILTERS)}.",

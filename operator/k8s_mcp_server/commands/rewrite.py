@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _SUBSTITUTION: Final = re.compile(r"\$\(([^()`;&<>]+)\)|`([^()`;&<>]+)`")
 _LOOP: Final = re.compile(r"\s*(for|while|until|if|case|select)\s")
 _FOR: Final = re.compile(r"\s*for\s+(\w+)\s+in\s+([^;\n$`]+?)\s*[;\n]\s*do\s+([^;\n]+?)\s*[;\n]\s*done\s*")
+_PIPED_LOOP: Final = re.compile(r"\s*\|\s*(?:while|for|until)\s")
+_BLANKS: Final = " \t\n"
+_OF_THE_SHELL: Final = frozenset({"alias", "cd", "export", "set", "source", "unset", "."})
+_DOUBLE_QUOTED_FIELDS: Final = re.compile(r'''"([^"'$`\\]*\$[0-9][^"'`\\]*)"''')
 _XARGS_VALUES: Final = frozenset({"-n", "-I", "-P", "-L", "-d", "-s", "-E"})
 _TAKE_OBJECTS: Final = frozenset({"get", "describe", "delete", "label", "annotate", "scale", "patch"})
 _NAMES_ONLY: Final = re.compile(r"-oname|--output=name|-o=name")
@@ -31,6 +35,43 @@ def inner_command(text: str) -> str:
     found = _SUBSTITUTION.search(text)
     inner = (found[1] or found[2]).strip() if found else ""
     return inner if inner.partition(" ")[0] in set(Tool) else ""
+
+
+def inner_first(text: str) -> str:
+    """What to write in place of a command with another one inside."""
+    inner = inner_command(text)
+    if not inner:
+        return "Run the inner command in a call of its own, and write its result here."
+    return f"Write: `{inner}`; then put what it prints in its place, in a call of its own."
+
+
+def without_loop(text: str) -> str:
+    """The text before a loop that reads from a pipe."""
+    return _PIPED_LOOP.split(text)[0]
+
+
+def without_broken_lines(text: str) -> str:
+    """The text with its lines joined where a backslash was followed by blanks."""
+    return re.sub(r"\s*\\[ \t]*\n\s*", " ", text).strip()
+
+
+def with_word_quoted(text: str, at: int) -> str:
+    """The text with the word at this place in single quotes; empty where that is not as simple."""
+    start = max(text.rfind(blank, 0, at) for blank in _BLANKS) + 1
+    end = min((place for blank in f"{_BLANKS}|" if (place := text.find(blank, at)) >= 0), default=len(text))
+    word = text[start:end]
+    return "" if "'" in word or not start else f"{text[:start]}'{word}'{text[end:]}"
+
+
+def is_of_the_shell(command: str) -> bool:
+    """Whether a command only changes the shell that runs it."""
+    return command.partition(" ")[0] in _OF_THE_SHELL
+
+
+def in_single_quotes(text: str) -> str:
+    """The text with a program of awk's that is in double quotes in single ones; empty where there is none."""
+    changed = _DOUBLE_QUOTED_FIELDS.sub(lambda found: f"'{found[1]}'", text)
+    return changed if changed != text else ""
 
 
 def check_loop(text: str) -> None:

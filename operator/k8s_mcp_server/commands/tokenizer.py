@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.limits import MAX_LINE_BYTES, MAX_STAGES, MAX_WORDS
-from k8s_mcp_server.commands.rewrite import check_loop, inner_command
+from k8s_mcp_server.commands.rewrite import (
+    check_loop,
+    in_single_quotes,
+    inner_first,
+    is_of_the_shell,
+    with_word_quoted,
+    without_broken_lines,
+    without_loop,
+)
 from k8s_mcp_server.commands.text import check_text
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.pipeline import Pipeline, Stage, StderrTo
@@ -211,6 +219,9 @@ class _Scanner:
         self._open = _OpenStage(words=[])
 
     def _on_line_break(self) -> None:
+        if not (self._stages or self._open.words or self._in_word or self._heredoc):
+            self._on_blank()
+            return
         if self._heredoc is not None and self._stdin is None:
             self._end_word()
             self._read_heredoc(self._heredoc)
@@ -317,24 +328,25 @@ class _Scanner:
         raise self._expansion(within_quotes=False)
 
     def _on_semicolon(self) -> None:
+        if self._open.words and not self._text[self._at + 1 :].strip(" \t\n") and self._heredoc is None:
+            self._on_blank()
+            return
         raise self._operator(";", "starts a second command")
 
     def _on_parenthesis(self) -> None:
+        quoted = with_word_quoted(self._text, self._at)
         raise CommandRefused(
             "Subshell",
             f"`{self._text[self._at]}` outside quotes starts or ends a subshell.",
-            instead="Put the word in single quotes, such as -l 'app in (a,b)'.",
+            instead=f"Write: `{quoted}`" if quoted else "Put the word in single quotes, such as -l 'app in (a,b)'.",
         )
 
     def _on_hash(self) -> None:
         if self._in_word:
             self._on_character()
             return
-        raise CommandRefused(
-            "Comment",
-            "`#` starts a comment.",
-            instead=f"{self._write_before()}; or put a word with `#` in single quotes.",
-        )
+        end = self._text.find("\n", self._at)
+        self._at = len(self._text) if end < 0 else end
 
     # Refusals
 
@@ -342,11 +354,20 @@ class _Scanner:
         return self._text[: self._at].strip()
 
     def _write_before(self) -> str:
-        before = self._before()
-        return f"Write: `{before}`" if before else "Start with the command itself."
+        before = without_loop(self._before())
+        if before.endswith("\\"):
+            before = without_broken_lines(self._text)
+        return f"Write: `{before}`" if before else "Start with the command itself"
 
     def _operator(self, operator: str, effect: str) -> CommandRefused:
         named = f"`{operator}`" if operator in (";", "&", "&&", "||") else operator
+        if is_of_the_shell(self._before()):
+            rest = self._text[self._at :].lstrip("&|; \n")
+            return CommandRefused(
+                "ShellOperator",
+                f"There is no shell here: {named} {effect}, and what a shell would remember of the first is gone.",
+                instead=f"Write: `{rest}`",
+            )
         return CommandRefused(
             "ShellOperator",
             f"There is no shell here: {named} {effect}, and one call runs one command or pipeline.",
@@ -359,12 +380,15 @@ class _Scanner:
             return CommandRefused(
                 "ShellExpansion",
                 f"There is no shell here: a command inside a command{where} is not run.",
-                instead=_inner_first(self._text),
+                instead=inner_first(self._text),
             )
+        instead = in_single_quotes(self._text) if within_quotes else ""
         return CommandRefused(
             "ShellExpansion",
             f"There is no shell here: `$`{where} is not expanded.",
-            instead="Write the value itself, or put a literal `$` in single quotes.",
+            instead=f"Write: `{instead}`"
+            if instead
+            else "Write the value itself, or put a literal `$` in single quotes.",
         )
 
     def _unbalanced(self, quote: str) -> CommandRefused:
@@ -373,10 +397,3 @@ class _Scanner:
             f"The quote {quote} at character {self._at + 1} is not closed.",
             instead=f"Close it; a {quote} that is meant as such is written as \\{quote}.",
         )
-
-
-def _inner_first(text: str) -> str:
-    inner = inner_command(text)
-    if not inner:
-        return "Run the inner command in a call of its own, and write its result here."
-    return f"Write: `{inner}`; then put what it prints in its place, in a call of its own."

@@ -13,7 +13,7 @@ from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError, UnexpectedToolError
-from mcp.types import Completion
+from mcp.types import Completion, PromptReference
 from mcp.types import Resource as ResourceDescription
 
 from k8s_mcp_server.policy.digest import digest
@@ -138,6 +138,7 @@ class AgentServer(MCPServer[None]):
         return [ReadResourceContents(content=text, mime_type="text/plain")]
 
     async def _complete(self, ref: object, argument: CompletionArgument, context: object) -> Completion:
-        del ref, context
-        values = self._prompts.complete(current_client(), argument.name, argument.value)
+        del context
+        name = ref.name if isinstance(ref, PromptReference) else ""
+        values = self._prompts.complete(current_client(), name, argument.name, argument.value)
         return Completion(values=values, total=len(values), has_more=False)

@@ -279,9 +279,16 @@ class Prompts:
         message = PromptMessage(role="user", content=TextContent(type="text", text=text))
         return GetPromptResult(description=prompt.title, messages=[message])
 
-    def complete(self, client: Client, argument: str, begun: str) -> list[str]:
-        """Values that begin so: namespaces that the caller's rules reach, kinds that they are about."""
-        context = self._grants.context(client, tool=Tool.KUBECTL)
+    def complete(self, client: Client, name: str, argument: str, begun: str) -> list[str]:
+        """Values that begin so: namespaces that the caller's rules reach, kinds that they are about.
+
+        Args:
+            name: of the prompt; rules count that give its CLI something.
+        """
+        prompt = self._prompts.get(name)
+        if prompt is None:
+            return []
+        context = self._grants.context(client, tool=prompt.tool)
         values: tuple[str, ...] = ()
         if argument == "namespace":
             values = visible_namespaces(context)

@@ -1,15 +1,17 @@
-"""The audit line and the metrics of each command."""
+"""The audit line and the metrics of each command, and the Event about a denied one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from k8s_mcp_server.commands.summary import summarize
+from k8s_mcp_server.serving.result import Status
 from k8s_mcp_server.telemetry.audit import CommandRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.serving.result import CommandResult
     from k8s_mcp_server.serving.runner import Command
     from k8s_mcp_server.telemetry.audit import AuditLog
@@ -17,15 +19,24 @@ if TYPE_CHECKING:
 
 
 class CommandRecorder:
-    """Writes one audit line per command and counts it.
+    """Writes one audit line per command, counts it, and tells of denied ones.
 
     Args:
         audit: where the line goes.
         metrics: what counts.
         clock: the runner's.
+        denied: told whose command was denied, and the stable word for why; must not block.
     """
 
-    def __init__(self, *, audit: AuditLog, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        audit: AuditLog,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        denied: Callable[[Client, str], None] = lambda _client, _reason: None,
+    ) -> None:
+        self._denied = denied
         self._audit = audit
         self._metrics = metrics
         self._clock = clock
@@ -40,6 +51,8 @@ class CommandRecorder:
         count = self._metrics.command_finished if command.is_started else self._metrics.command_refused
         count(command.tool.value, outcome=result.status.value, seconds=seconds)
         self._audit.command(_record(command, result, seconds=seconds))
+        if result.status is Status.DENIED:
+            self._denied(command.client, result.reason)
 
 
 def _record(command: Command, result: CommandResult, *, seconds: float) -> CommandRecord:

@@ -57,6 +57,7 @@ class Metrics:
             "k8s_mcp_resync_dropped_objects",
             "Objects that a resync dropped because their deletion was missed.",
         )
+        self._events = self._counter("k8s_mcp_events", "Events about policies, by what became of them.", "outcome")
         self._leader = self._gauge("k8s_mcp_leader", "1 where this replica writes the policies' status.")
         self._sandbox = self._gauge("k8s_mcp_sandbox_level", "1 for the level the sandbox runs at.", "level")
         self._build = self._gauge(
@@ -121,6 +122,10 @@ class Metrics:
     def resync_dropped(self, count: int) -> None:
         """Count objects whose deletion only a resync noticed."""
         self._dropped.inc(count)
+
+    def event(self, outcome: str) -> None:
+        """Count one Event, or one more in a series: ``written``, ``dropped`` as one too many, or ``failed``."""
+        self._events.labels(outcome).inc()
 
     def leader(self, *, is_leader: bool) -> None:
         """State whether this replica holds the Lease."""

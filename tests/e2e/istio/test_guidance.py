@@ -37,6 +37,10 @@ DENIED = [
     f"istioctl proxy-status -n {OTHER}",
     "istioctl pc clusters $OTHER",
     f"istioctl pc clusters deploy/cart.{OTHER}",
+    "istioctl pc routes $OTHER",
+    "istioctl pc listeners $OTHER",
+    "istioctl x describe pod $OTHER",
+    "istioctl x envoy-stats $OTHER",
     "istioctl pc secret $POD",
     "istioctl pc all $POD",
     "istioctl pc log $POD --level debug",
@@ -47,7 +51,7 @@ DENIED = [
     "istioctl kube-inject -f -",
     "istioctl dashboard kiali",
     "istioctl x proxy-status",
-    f"istioctl proxy-statu -n {OWN}",
+    f"istioctl analyse -n {OWN}",
     f"istioctl analyze -n {OWN}; id",
 ]
 NEEDED = 0.9

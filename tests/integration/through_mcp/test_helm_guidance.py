@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8s_mcp_server.commands.helm.rights import HELM_RIGHTS
+from tests.support.guidance import not_helped, suggested_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ FILES = {
     "chart/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
     "chart/templates/map.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\n",
 }
-_COMMAND = re.compile(r"^\d+\. [^`]+: `(.+)`$", re.MULTILINE)
 _OBJECTS = ["get", "list", "watch", "create", "update", "patch", "delete"]
 
 
@@ -141,8 +141,32 @@ def test_marks_and_checks_go_by_the_rights_that_the_commands_stand_or_fall_with(
             assert answer.fields.get("denials"), (missing, answer.text)
 
 
+DENIED = [
+    "helm list -n default",
+    "helm status web -n default",
+    "helm history web -n kube-system",
+    "helm uninstall web",
+    "helm rollback web 1",
+    "helm install other ./chart",
+    "helm upgrade web ./chart",
+    "helm upgrade --install other ./chart -n default",
+    "helm list; id",
+    "helm list > releases.txt",
+    "helm list --kubeconfig /etc/kubeconfig",
+    "helm list | less",
+    "helm lst",
+    "$ helm list && kubectl get pods",
+]
+NEEDED = 0.9
+
+
+def test_after_each_denial_the_suggested_command_works(reader: Agent) -> None:
+    failed = not_helped(DENIED, lambda line: _helm(reader, line))
+    assert len(failed) <= (1 - NEEDED) * len(DENIED), "\n".join(failed)
+
+
 def test_every_command_that_the_prompt_suggests_works(reader: Agent) -> None:
-    commands = _COMMAND.findall(reader.prompt("helm_chart_management", release="web"))
+    commands = suggested_by(reader, "helm_chart_management", release="web")
     assert len(commands) >= 3
     for command in commands:
         assert _helm(reader, command).status == "succeeded", command

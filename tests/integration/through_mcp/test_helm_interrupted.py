@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,8 +52,8 @@ def arguments(command: str, *, events: str = "pre-install", timeout: int = 0) ->
     return {"command": command, "files": files, **({"timeout": timeout} if timeout else {})}
 
 
-def helm(agent: Agent, command: str, **more: object) -> Answer:
-    return agent.call("execute_helm", arguments(command, **more))  # type: ignore[arg-type] - events, timeout
+def helm(agent: Agent, command: str, **more: Any) -> Answer:
+    return agent.call("execute_helm", arguments(command, **more))
 
 
 def history(agent: Agent) -> list[tuple[str, str]]:

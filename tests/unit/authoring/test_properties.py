@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from k8s_mcp_server.authoring.audit_lines import AuditedRequest
@@ -168,6 +168,12 @@ def test_a_diff_tells_every_right_that_somebody_gains_or_loses(old: dict[str, An
 
 @settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(old=POLICIES, new=POLICIES, labels=LABELS)
+@example(
+    # What was given where Pod Security enforces is given anywhere, as far as the client's own RBAC does.
+    old=policy(rule("create", "pods", namespaces=["team-*"])),
+    new=policy(rule("create", "pods", namespaces=["team-*"], fromRBAC=True, allowPrivilegedWorkloads=True)),
+    labels={},
+)
 def test_a_diff_misses_no_namespace_that_no_file_describes(
     old: dict[str, Any], new: dict[str, Any], labels: dict[str, str]
 ) -> None:

@@ -18,7 +18,7 @@ from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.support.eventually import eventually
-from tests.support.fake_apiserver import NAMESPACES, POLICIES, Running, running
+from tests.support.fake_apiserver import NAMESPACES, POLICIES, ROLES, Running, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,9 +64,9 @@ def restarts(cluster: Cluster) -> float:
     return cluster._metrics.registry.get_sample_value("k8s_mcp_operator_restarts_total") or 0
 
 
-async def watching(server: Running, path: str = POLICIES, *, more_than: int = 0) -> None:
-    """kopf has listed the resource beside us, and watches it."""
-    await eventually(lambda: server.state.requests[f"GET {path}"] >= 3 + more_than)
+async def watching(server: Running, path: str = POLICIES) -> None:
+    """kopf watches the resource."""
+    await eventually(lambda: server.state.watches[path])
 
 
 async def test_events_are_seen_without_any_resync(server: Running) -> None:
@@ -84,6 +84,21 @@ async def test_events_are_seen_without_any_resync(server: Running) -> None:
         await watching(server, NAMESPACES)
         await server.state.put_namespace("team-a", team="a")
         await eventually(lambda: cluster.store.snapshot.namespaces["team-a"].labels == {"team": "a"})
+
+
+async def test_kopf_watches_from_our_list_and_lists_nothing_itself(server: Running) -> None:
+    async with started(server, resync_seconds=NEVER):
+        for path in (POLICIES, NAMESPACES, ROLES):
+            await watching(server, path)
+            assert server.state.requests[f"GET {path}"] == 2, "our list, and the watch"
+
+
+async def test_what_changed_between_our_list_and_the_watch_is_not_missed(server: Running) -> None:
+    server.state.watch_down = True
+    async with started(server, resync_seconds=NEVER) as cluster:
+        await server.state.put_policy("meanwhile")
+        server.state.watch_down = False
+        await eventually(lambda: "meanwhile" in names(cluster))
 
 
 async def test_a_deletion_missed_behind_a_410_is_dropped_by_the_resync(server: Running) -> None:
@@ -183,8 +198,7 @@ async def test_a_changed_ca_bundle_restarts_kopf_which_goes_on(
     async with started(server, resync_seconds=NEVER) as cluster:
         await watching(server)
         (tmp_path / "ca.crt").touch()
-        await watching(server, more_than=2)
-        assert restarts(cluster) == 1
+        await eventually(lambda: restarts(cluster) == 1)
 
         await server.state.put_policy("after")
         await eventually(lambda: "after" in names(cluster))

@@ -74,16 +74,18 @@ MOST_TOKENS = 1500
 
 
 @pytest.mark.filterwarnings("ignore:open_binary:DeprecationWarning")  # how the tokenizer reads its own ranks
-async def test_all_tools_together_cost_a_model_few_tokens(service: Service) -> None:
-    async with asyncio.timeout(20), service.client() as client:
-        served = {tool.name: tool for tool in (await client.list_tools()).tools}
-    execute, describe = served["execute_kubectl"], served["describe_kubectl"]
-    tools = [*(execute for _ in Tool), *(describe for _ in Tool), served["check_access"]]  # as if all CLIs were served
+async def test_all_tools_together_cost_a_model_few_tokens() -> None:
+    async with serving(clis=tuple(Tool)) as service:
+        service.store.set(policy("readers", "alice", tools=[tool.value for tool in Tool]))
+        async with asyncio.timeout(20), service.client() as client:
+            tools = (await client.list_tools()).tools
+    assert len(tools) == 2 * len(Tool) + 1
     written = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
 
     tokenizer = importlib.import_module("bpe_openai").get_encoding("o200k_base")  # without type hints
     tokens = len(tokenizer.encode(json.dumps(written, separators=(",", ":"))))
 
+    print(f"{len(tools)} tools, {tokens} tokens")
     assert tokens <= MOST_TOKENS, tokens
 
 
@@ -258,6 +260,25 @@ async def test_completion_tells_what_the_caller_s_rules_are_about(
         result = await client.complete(reference, {"name": argument, "value": begun})
 
     assert result.completion.values == values
+
+
+async def test_completion_goes_by_the_rules_for_the_prompt_s_cli() -> None:
+    rule = {"namespaces": ["team-a"], "apiGroups": ["helm.sh"], "resources": ["releases"], "verbs": ["list"]}
+    completed = {}
+    async with serving(clis=tuple(Tool)) as service:
+        service.store.set(policy("releases", "alice", tools=["helm"], rules=[rule]))
+        async with asyncio.timeout(20), service.client() as client:
+            for prompt in ("k8s_resource_status", "helm_chart_management", "argocd_application", "unknown"):
+                reference = PromptReference(type="ref/prompt", name=prompt)
+                result = await client.complete(reference, {"name": "namespace", "value": ""})
+                completed[prompt] = result.completion.values
+
+    assert completed == {
+        "k8s_resource_status": [],
+        "helm_chart_management": ["team-a"],
+        "argocd_application": [],
+        "unknown": [],
+    }
 
 
 async def test_without_the_edge_nobody_is_served() -> None:

@@ -222,7 +222,8 @@ def _unknown_subcommand(word: str, words: Sequence[str]) -> CommandRefused:
         rest = list(words)[list(words).index("istioctl") + 1 :]
         return CommandRefused("UnknownSubcommand", message, instead=f"Write: `istioctl {shlex.join(rest)}`")
     near = difflib.get_close_matches(word, _offered_after(()), n=1)
-    instead = f"Write: `istioctl {near[0]} …`" if near else f"There are: {', '.join(_offered_after(()))}."
+    meant = shlex.join(near[0] if each == word else each for each in words) if near else ""
+    instead = f"Write: `istioctl {meant}`" if near else f"There are: {', '.join(_offered_after(()))}."
     return CommandRefused("UnknownSubcommand", message, instead=instead)
 
 
