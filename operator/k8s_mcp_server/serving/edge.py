@@ -68,10 +68,11 @@ class Edge:
         response = await self._security.validate_request(request)
         if response is None and request.method != "POST":
             response = _method_not_allowed()
-        client = response or await self._authenticate(request)
-        if not isinstance(client, Client):
-            await client(scope, receive, send)
+        found = response or await self._authenticate(request)
+        if not isinstance(found, Client):
+            await found(scope, receive, send)
             return
+        client = found
         scope["user"] = Caller(client)
         mark_authenticated(scope)
         try:
