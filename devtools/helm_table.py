@@ -30,6 +30,8 @@ NEEDS: Final = {
     "rollback": f"`releases` get, list, create, update; {_CONTENT}; {_OBJECTS}: get, create, patch, delete",
     "uninstall": f"`releases` get, list, update, delete; {_CONTENT}; {_OBJECTS}: get, delete",
     "test": f"`releases` get, list, update; {_CONTENT}; the test's objects: get, create, patch, delete, watch",
+    "pull": "nothing",
+    "search repo": "nothing",
     "template": "nothing; with `--dry-run=server`, get of the objects",
     "lint": "nothing",
     "show all": "nothing",
@@ -41,6 +43,9 @@ NEEDS: Final = {
     "version": "nothing",
 }
 
+_ANY_CHART: Final = " `./chart`, `REPOSITORY/CHART`, `oci://…`"
+_CHARTS: Final = {"lint": " `./chart`", "pull": " `REPOSITORY/CHART`, `oci://…`"}
+
 _MARK: Final = "Written by `python -m devtools.helm_table`"
 
 
@@ -51,7 +56,7 @@ def render() -> str:
     aliases = {name: [alias for alias, target in ALIASES.items() if target == name] for name in FLAGS}
     for name in sorted(FLAGS):
         also = f" ({', '.join(f'`{alias}`' for alias in sorted(aliases[name]))})" if aliases[name] else ""
-        chart = " `./chart`" if name in CHART_OPERAND else ""
+        chart = _CHARTS.get(name, _ANY_CHART) if name in CHART_OPERAND else ""
         lines.append(f"| `helm {name}`{chart}{also} | {NEEDS[name]} |")
     lines += ["", "| refused | why | instead |", "|---|---|---|"]
     lines += [f"| `helm {name}` | it {what} | {instead} |" for name, (what, instead) in sorted(REFUSED.items())]

@@ -43,7 +43,7 @@ def _interrupt(*_: object) -> None:
 
 def _run(story: Story, *, check: bool) -> int:
     began = time.monotonic()
-    story.title("k8s-mcp-server: kubectl for agents, each held to its policy")
+    story.title("k8s-mcp-server: kubectl and helm for agents, each held to its policy")
     tools = ensure_tools()
     story.done(f"{len(tools)} binaries, built from pinned Go modules, are in the cache")
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -63,7 +63,7 @@ def _run(story: Story, *, check: bool) -> int:
         )
         story.say(f"    {', '.join(difference.variable for difference in DIFFERENCES)}.")
         service = InstalledService(
-            cluster, tools=link_tools(FOLDER / "bin", ["kubectl", "yq"]), folder=FOLDER / "service"
+            cluster, tools=link_tools(FOLDER / "bin", ["kubectl", "helm", "yq"]), folder=FOLDER / "service"
         )
         with story.doing("start the service and wait until it is ready"):
             service.start()

@@ -53,7 +53,7 @@ class Story:
         """One step of the tour: who, what, the decision, the result."""
         step = outcome.step
         mark, colour = ("✘", "red") if outcome.faults else _MARKS.get(outcome.status, ("✖", "yellow"))
-        asked = f"kubectl {step.command}" if step.command else "check_access"
+        asked = f"{step.cli} {step.command}" if step.command else "check_access"
         seconds = outcome.details.get("duration_seconds")
         took = f"  {seconds:.2f} s" if isinstance(seconds, int | float) else ""
         self._console.print(f"\n[bold]{step.title}[/bold]")

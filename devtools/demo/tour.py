@@ -12,7 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 from devtools.demo.teams import AUDITOR, BILLING_READER, NEWCOMER, SHOP_DEPLOYER, Agent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 _CALL_SECONDS = 60.0
 
@@ -26,6 +26,25 @@ spec:
   volumes: [{name: node, hostPath: {path: /}}]
 """
 
+_CHART = {
+    "web/Chart.yaml": "{apiVersion: v2, name: web, version: 1.0.0}",
+    "web/templates/settings.yaml": """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web-settings}
+data: {greeting: hello}
+""",
+}
+_GREEDY_CHART = _CHART | {
+    "web/templates/rights.yaml": """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: web}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: default, namespace: shop}]
+""",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -35,7 +54,9 @@ class Step:
         title: what it shows.
         agent: who calls.
         command: the command line; None calls ``check_access``.
+        cli: that runs it.
         stdin: a manifest.
+        files: a chart.
         status: the result's ``status`` that must come back.
         shows: texts that must be in the result.
         hides: texts that must not be.
@@ -44,7 +65,9 @@ class Step:
     title: str
     agent: Agent
     command: str | None
+    cli: str = "kubectl"
     stdin: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     status: str = "succeeded"
     shows: tuple[str, ...] = ()
     hides: tuple[str, ...] = ()
@@ -103,6 +126,24 @@ STEPS = (
         status="failed",
         shows=("violates PodSecurity",),
     ),
+    Step(
+        "helm installs a chart that comes with the call",
+        SHOP_DEPLOYER,
+        "install web ./web -n shop",
+        cli="helm",
+        files=_CHART,
+        shows=("deployed",),
+    ),
+    Step(
+        "A chart that makes more than the policy allows: refused before anything exists",
+        SHOP_DEPLOYER,
+        "upgrade web ./web -n shop",
+        cli="helm",
+        files=_GREEDY_CHART,
+        status="denied",
+        shows=("clusterrolebindings",),
+    ),
+    Step("so the release is as it was", SHOP_DEPLOYER, "history web -n shop", cli="helm", hides=("failed", "pending")),
     Step("The auditor reads across namespaces", AUDITOR, "get deployments -A", shows=("ledger", "cart")),
     Step("but not Secrets", AUDITOR, "get secret payment-key -n billing", status="denied", hides=("not-a-real-key",)),
     Step("and changes nothing", AUDITOR, "delete deployment ledger -n billing", status="denied"),
@@ -126,8 +167,9 @@ async def _take(step: Step, *, url: str, token: str) -> Outcome:
         if step.command is None:
             result = await client.call_tool("check_access", {})
         else:
-            arguments = {"command": step.command} | ({"stdin": step.stdin} if step.stdin else {})
-            result = await client.call_tool("execute_kubectl", arguments)
+            inputs = {"stdin": step.stdin, "files": dict(step.files)}
+            arguments = {"command": step.command} | {name: given for name, given in inputs.items() if given}
+            result = await client.call_tool(f"execute_{step.cli}", arguments)
     text = "\n".join(block.text for block in result.content if block.type == "text")
     details = result.structured_content or {}
     status = str(details.get("status", "succeeded" if not result.is_error else "failed"))

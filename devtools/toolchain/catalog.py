@@ -87,6 +87,7 @@ def catalog(tools_dir: Path = TOOLS_DIR) -> Mapping[str, GoTool]:
         *_clis(tools_dir),
         *_node(tools_dir),
         *_oldest(tools_dir),
+        *_registry(tools_dir),
         *_checkers(tools_dir),
     ]
     return {tool.name: tool for tool in tools}
@@ -168,6 +169,20 @@ def _clis(tools_dir: Path) -> list[GoTool]:
             version_args=("version", "--client", "--short"),
             only_e2e=True,
         ),
+    ]
+
+
+def _registry(tools_dir: Path) -> list[GoTool]:
+    """An OCI registry, for charts."""
+    return [
+        GoTool(
+            name="registry",
+            folder=tools_dir / "registry",
+            package="k8s-mcp.io/tools/registry",  # a main.go of our own, without the clients of every cloud
+            source="github.com/distribution/distribution/v3",
+            stamps=("github.com/distribution/distribution/v3/version.version=v{version}",),
+            only_e2e=True,
+        )
     ]
 
 

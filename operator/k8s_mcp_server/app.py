@@ -14,50 +14,29 @@ import importlib.metadata
 import logging
 import signal
 import socket
-import ssl
 import sys
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from k8s_mcp_server.authoring.explaining.run import ForgivingAuthorizer
 from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.backends import api_server, argocd_instances
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.cluster import Cluster
 from k8s_mcp_server.commands.parse import CHECKS
-from k8s_mcp_server.errors import Unavailable
 from k8s_mcp_server.execution.executor import Executor
 from k8s_mcp_server.execution.sandbox.level import SandboxLevel, SandboxReport
 from k8s_mcp_server.execution.sandbox.spawn import Sandbox
+from k8s_mcp_server.frontend import DISTRIBUTION, Foundations, Frontend, NoExecutor
 from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.policy.environment import Environment
-from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.admission import Admission
-from k8s_mcp_server.serving.argocd import ArgoCDPreparation
-from k8s_mcp_server.serving.authentication import token_authenticator
-from k8s_mcp_server.serving.certificate import ServingCertificate
-from k8s_mcp_server.serving.checking import AccessChecker
-from k8s_mcp_server.serving.connections import ConnectionLimits
-from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.health import health_app
-from k8s_mcp_server.serving.helm.preparation import HelmPreparation
-from k8s_mcp_server.serving.helm.server import ServerVersion
-from k8s_mcp_server.serving.help import HelpReader
-from k8s_mcp_server.serving.http_app import allowed_hosts, mcp_app
+from k8s_mcp_server.serving.helm.cache import HelmCache
 from k8s_mcp_server.serving.http_server import HttpServer
-from k8s_mcp_server.serving.istioctl import IstioctlPreparation
 from k8s_mcp_server.serving.kubectl_cache import KubectlCache
-from k8s_mcp_server.serving.mcp_server import AgentServer
-from k8s_mcp_server.serving.oidc.issuer import OidcIssuer
-from k8s_mcp_server.serving.prompts import Prompts
-from k8s_mcp_server.serving.recorder import CommandRecorder
-from k8s_mcp_server.serving.runner import CommandRunner
-from k8s_mcp_server.serving.tools.check_access import CheckAccessTool
-from k8s_mcp_server.serving.tools.describe import DescribeTool
-from k8s_mcp_server.serving.tools.execute import ExecuteTool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
 from k8s_mcp_server.telemetry.metrics import Metrics
 
@@ -66,11 +45,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k8s_mcp_server.execution.binaries import Binaries
-    from k8s_mcp_server.serving.runner import Preparation
-    from k8s_mcp_server.serving.tools.base import AgentTool
     from k8s_mcp_server.settings import Settings
 
-DISTRIBUTION: Final = "k8s-mcp-server"
 _REVALIDATE_SECONDS: Final = 1.0
 _CLEANUP_SECONDS: Final = 10.0
 _INTERRUPTED_GRACE: Final = 1.0
@@ -84,18 +60,6 @@ class NotReady(StrEnum):
     DRAINING = "Draining"
     SANDBOX_UNAVAILABLE = "SandboxUnavailable"
     TOOL_MISSING = "ToolMissing"
-
-
-class NoExecutor:
-    """Stands where the sandbox is not what the settings ask for: runs nothing."""
-
-    async def run(self, *_: object, **__: object) -> Any:
-        """Refuse.
-
-        Raises:
-            Unavailable: always.
-        """
-        raise Unavailable("commands cannot be confined on this node")
 
 
 class Application:
@@ -118,29 +82,22 @@ class Application:
         self._served = tuple(
             tool for tool in CHECKS if binaries.is_cli(tool) and (tool is not Tool.ARGOCD or settings.argocd_instances)
         )
-        self._metrics = Metrics()
-        self._metrics.sandbox_level(self._level)
-        self._metrics.build(version=importlib.metadata.version(DISTRIBUTION), cluster=settings.cluster_name)
+        metrics = Metrics()
+        metrics.sandbox_level(self._level)
+        metrics.build(version=importlib.metadata.version(DISTRIBUTION), cluster=settings.cluster_name)
         audit = AuditLog(
             sys.stdout, cluster=settings.cluster_name, requests=RequestAudit(settings.audit_requests.value)
         )
-        environment = Environment(
-            own_namespace=settings.namespace,
-            own_service_account=settings.service_account,
-            audience=settings.audience,
-            protected_namespaces=frozenset(settings.protected_namespaces),
-            max_snapshot_age=settings.snapshot_max_age,
-            istio_namespace=settings.istio_namespace,
-        )
-        self._api_server = server = api_server(settings)
+        environment = _environment(settings)
+        self._api_server = api_server(settings)
         self.cluster = Cluster(
-            server,
+            self._api_server,
             environment=environment,
-            metrics=self._metrics,
+            metrics=metrics,
             identity=settings.pod_name or socket.gethostname(),
             resync_seconds=settings.resync,
         )
-        self._authorizer = Authorizer(
+        authorizer = Authorizer(
             store=self.cluster.store,
             discovery=self.cluster.discovery,
             access=self.cluster.access,
@@ -148,31 +105,49 @@ class Application:
             clock=self.cluster.now,
         )
         self.gateway = Gateway(
-            api_server=server,
-            authorizer=self._authorizer,
-            metrics=self._metrics,
+            api_server=self._api_server,
+            authorizer=authorizer,
+            metrics=metrics,
             audit=audit,
             service_account=f"system:serviceaccount:{settings.namespace}:{settings.service_account}",
-            argocd=argocd_instances(settings, metrics=self._metrics),
+            argocd=argocd_instances(settings, metrics=metrics),
         )
         self.executor = (
             Executor(binaries=binaries, sandbox=Sandbox(abi=report.abi), runtime_dir=settings.runtime_dir)
             if self._is_sandboxed
             else NoExecutor()
         )
+        self._helm_cache = HelmCache(settings.runtime_dir)
         self._admission = Admission(
             max_running=settings.max_running_commands,
             max_queued=settings.max_queued_commands,
             queue_seconds=settings.queue_seconds,
-            metrics=self._metrics,
+            metrics=metrics,
             clock=time.monotonic,
         )
-        self.mcp = self._mcp_server(environment, audit=audit)
+        frontend = Frontend(
+            Foundations(
+                settings=settings,
+                environment=environment,
+                api_server=self._api_server,
+                cluster=self.cluster,
+                authorizer=authorizer,
+                gateway=self.gateway,
+                executor=self.executor,
+                admission=self._admission,
+                helm_cache=self._helm_cache,
+                audit=audit,
+                metrics=metrics,
+                served=self._served,
+                not_ready=self._cannot_run_reasons,
+            )
+        )
+        self._checker, self.mcp = frontend.checker, frontend.server
         self.health = HttpServer(
             health_app(
                 not_ready_reasons=self.not_ready_reasons,
                 sandbox_level=lambda: self._level,
-                registry=self._metrics.registry,
+                registry=metrics.registry,
             ),
             host=settings.health_host,
             port=settings.health_port,
@@ -190,99 +165,12 @@ class Application:
         own = tuple(reason.value for reason, holds in checks.items() if holds)
         return own + tuple(reason.value for reason in self.cluster.not_ready_reasons())
 
-    def _preparations(self) -> dict[Tool, Preparation]:
-        return {
-            Tool.ISTIOCTL: IstioctlPreparation(
-                authorizer=self._authorizer, istio_namespace=self._settings.istio_namespace
-            ),
-            Tool.ARGOCD: ArgoCDPreparation([each.name for each in self._settings.argocd_instances]),
-            Tool.HELM: HelmPreparation(
-                executor=self.executor,
-                authorizer=self._authorizer,
-                server=lambda: ServerVersion.read(self._checker.served.documents),
-            ),
-        }
-
-    def _mcp_server(self, environment: Environment, *, audit: AuditLog) -> HttpServer:
-        settings = self._settings
-        grants = Grants(
-            store=self.cluster.store,
-            discovery=self.cluster.discovery,
-            environment=environment,
-            defaults=_limits(settings),
-            max_timeout=settings.max_timeout,
-            now=self.cluster.now,
-        )
-        self._checker = self._access_checker(grants, environment)
-        runner = CommandRunner(
-            executor=self.executor,
-            gateway=self.gateway,
-            grants=grants,
-            admission=self._admission,
-            recorder=CommandRecorder(
-                audit=audit, metrics=self._metrics, clock=time.monotonic, denied=self.cluster.events.denied
-            ),
-            not_ready=self._cannot_run_reasons,
-            cluster=settings.cluster_name,
-            clock=time.monotonic,
-            preparations=self._preparations(),
-        )
-        reader = HelpReader(self.executor)
-        tools: list[AgentTool] = [
-            *(ExecuteTool(tool, runner=runner, grants=grants, cluster=settings.cluster_name) for tool in self._served),
-            *(DescribeTool(tool, reader=reader, grants=grants) for tool in self._served),
-            CheckAccessTool(grants=grants, checker=self._checker, cluster=settings.cluster_name),
-        ]
-        app = mcp_app(
-            AgentServer(
-                tools,
-                prompts=Prompts(grants=grants, served=self._served),
-                grants=grants,
-                cluster=settings.cluster_name,
-                version=importlib.metadata.version(DISTRIBUTION),
-            ),
-            authenticator=token_authenticator(
-                self.cluster.tokens, issuers=_oidc_issuers(settings), metrics=self._metrics
-            ),
-            hosts=allowed_hosts(
-                service=settings.service_name,
-                namespace=settings.namespace,
-                cluster_domain=settings.cluster_domain,
-                extra=settings.allowed_hosts,
-            ),
-            origins=settings.allowed_origins,
-            public_url=settings.public_url,
-            audience=settings.audience,
-            issuers=[issuer.url for issuer in settings.oidc_issuers],
-            max_body=settings.max_request_body,
-        )
-        limits = ConnectionLimits(
-            total=settings.max_connections,
-            per_address=settings.max_connections_per_address,
-            requests=2 * settings.max_connections,
-        )
-        return HttpServer(app, host=settings.host, port=settings.port, limits=limits, tls=_tls(settings))
-
-    def _access_checker(self, grants: Grants, environment: Environment) -> AccessChecker:
-        return AccessChecker(
-            grants=grants,
-            authorizer=self._authorizer,
-            forgiving=ForgivingAuthorizer(
-                store=self.cluster.store,
-                discovery=self.cluster.discovery,
-                access=self.cluster.access,
-                environment=environment,
-                clock=self.cluster.now,
-            ),
-            executor=lambda: self.executor if isinstance(self.executor, Executor) else None,
-            admission=self._admission,
-        )
-
     async def serve(self) -> int:
         """Run until a signal; the process's exit code."""
         stop: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
         _on_signals(stop)
         async with contextlib.AsyncExitStack() as stack:
+            await asyncio.to_thread(self._helm_cache.clear)
             self.cluster.start()
             stack.push_async_callback(asyncio.to_thread, self.cluster.stop)
             await self.gateway.start()
@@ -341,27 +229,14 @@ class Application:
             self.gateway.revalidate()
 
 
-def _oidc_issuers(settings: Settings) -> list[OidcIssuer]:
-    return [
-        OidcIssuer(**issuer.model_dump() | {"audiences": issuer.audiences or (settings.audience,)})
-        for issuer in settings.oidc_issuers
-    ]
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert_file is None or settings.tls_key_file is None:
-        return None
-    minimum = ssl.TLSVersion[settings.tls_min_version.name.replace("TLS_", "TLSv")]
-    return ServingCertificate(cert_file=settings.tls_cert_file, key_file=settings.tls_key_file, minimum=minimum).context
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        timeout_seconds=settings.timeout,
-        output_bytes=settings.max_output,
-        memory_bytes=settings.memory,
-        concurrent_commands=settings.concurrent_commands,
-        commands_per_minute=settings.commands_per_minute,
+def _environment(settings: Settings) -> Environment:
+    return Environment(
+        own_namespace=settings.namespace,
+        own_service_account=settings.service_account,
+        audience=settings.audience,
+        protected_namespaces=frozenset(settings.protected_namespaces),
+        max_snapshot_age=settings.snapshot_max_age,
+        istio_namespace=settings.istio_namespace,
     )
 
 

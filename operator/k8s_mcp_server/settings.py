@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -33,6 +32,7 @@ from pydantic_settings import (
 )
 
 from k8s_mcp_server.errors import ConfigurationError
+from k8s_mcp_server.policy.quantity import parse_bytes
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -41,8 +41,6 @@ DEFAULT_FILE = Path("/etc/k8s-mcp-server/config.yaml")
 ENV_PREFIX = "K8S_MCP_"
 _ENVIRONMENT = os.environ  # noqa: TID251 - this module is the one reader
 _POD_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_QUANTITY = re.compile(r"^([0-9]+)(Ki|Mi|Gi|k|M|G)?$")
-_QUANTITY_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _MIB = 2**20
 
 
@@ -91,10 +89,7 @@ def _split(value: object) -> object:
 
 
 def _quantity(value: object) -> object:
-    """Kubernetes' spelling of a number of bytes, such as ``512Mi`` (apimachinery resource.Quantity, whole numbers)."""
-    if isinstance(value, str) and (match := _QUANTITY.match(value.strip())):
-        return int(match[1]) * _QUANTITY_UNITS[match[2] or ""]
-    return value
+    return parse_bytes(value.strip()) if isinstance(value, str) else value
 
 
 def _spelt(value: object) -> object:
@@ -220,6 +215,9 @@ class Settings(BaseSettings):
 
     argocd_instances: tuple[ArgoCDSettings, ...] = ()
     """instances of Argo CD for argocd, each with `name`, `url`, `ca_file`, `token_file`, the first by default"""
+
+    chart_ca_file: AbsolutePath | None = None
+    """PEM bundle that signs the certificates of chart hosts, beside the system's own"""
 
     tools_dir: AbsolutePath = Path("/usr/local/bin")
     """directory of the bundled CLIs"""

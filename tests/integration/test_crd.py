@@ -70,6 +70,13 @@ EVERYTHING = {
         "concurrentCommands": 4,
         "commandsPerMinute": 60,
     },
+    "charts": {
+        "repositories": [
+            {"name": "acme", "url": "https://charts.example.com/stable", "secretRef": {"name": "acme-charts"}},
+            {"name": "registry", "url": "oci://registry.example.com:5000/charts"},
+        ]
+    },
+    "egress": {"hosts": ["blobs.example.com:443"], "privateCIDRs": ["10.20.0.0/16", "fd00::/8"]},
 }
 
 

@@ -129,6 +129,17 @@ def _schema_table() -> dict[str, tuple[dict[str, Any], str]]:
         "a timeout of zero": ({"limits": {"timeoutSeconds": 0}}, "should be greater than or equal to 1"),
         "a timeout of days": ({"limits": {"timeoutSeconds": 10**6}}, "should be less than or equal to 3600"),
         "a line break in the description": ({"description": "a\nb"}, "should match"),
+        "a repository without TLS": (
+            {"charts": {"repositories": [{"name": "a", "url": "http://a.example.com"}]}},
+            "should match",
+        ),
+        "a repository's name twice": (
+            {"charts": {"repositories": [{"name": "a", "url": f"https://{host}"} for host in "ab"]}},
+            "Duplicate value",
+        ),
+        "a host without a port": ({"egress": {"hosts": ["a.example.com"]}}, "should match"),
+        "a glob of hosts": ({"egress": {"hosts": ["*.example.com:443"]}}, "should match"),
+        "an address for a network": ({"egress": {"privateCIDRs": ["10.0.0.1"]}}, "should match"),
         "an unknown mode": ({"mode": "Warn"}, "Unsupported value"),
         "a suspend that is text": ({"suspend": "true"}, "must be of type boolean"),
     }

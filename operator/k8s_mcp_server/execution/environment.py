@@ -6,12 +6,15 @@ import shlex
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from k8s_mcp_server.execution.workdir import AUTHORITIES, REGISTRIES, REPOSITORIES
+from k8s_mcp_server.gateway.connect.exchange import PROXY_USER
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from k8s_mcp_server.execution.pipeline import ChartAccess
     from k8s_mcp_server.execution.workdir import Workdir
 
 GOGC: Final = "400"  # short-lived programs spend a fifth of their time collecting garbage at Go's default of 100
@@ -53,6 +56,21 @@ def cli_environment(
         **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),
         **_difference(diff_program),
         **_OWN.get(name, {}),
+    }
+
+
+def chart_environment(workdir: Workdir, charts: ChartAccess) -> dict[str, str]:
+    """For a helm that may reach chart hosts: through the gateway, with the command's own token, and not past it."""
+    folder, access = workdir.charts(charts), workdir.access
+    gateway = urlsplit(access.server_url).netloc if access else ""
+    proxy = f"https://{PROXY_USER}:{access.token}@{gateway}" if access else ""
+    return {
+        "HELM_REPOSITORY_CONFIG": str(folder / REPOSITORIES),
+        "HELM_REGISTRY_CONFIG": str(folder / REGISTRIES),
+        "HELM_REPOSITORY_CACHE": str(charts.cache / "repository"),
+        "HELM_CONTENT_CACHE": str(charts.cache / "content"),
+        "SSL_CERT_FILE": str(folder / AUTHORITIES),
+        "HTTPS_PROXY": proxy,
     }
 
 

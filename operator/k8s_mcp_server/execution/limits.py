@@ -1,6 +1,7 @@
 """Per-process limits, set by the server on a process that has just been started.
 
-They cannot be set before: limits belong to a process, and the thread that starts it shares the server's.
+They cannot be set before: limits belong to a process, and the thread that starts it shares the server's. Until then
+``usage`` alone bounds it.
 RLIMIT_DATA bounds what Go programs allocate; RLIMIT_AS does not work for them, because they reserve gigabytes of
 addresses that they never touch. RLIMIT_NPROC is left alone: it counts every process of the user id on the node,
 other pods included; the seccomp filter refuses ``fork`` instead. What RLIMIT_DATA does not count is

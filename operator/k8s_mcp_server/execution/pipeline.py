@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 
 class StderrTo(StrEnum):
@@ -19,6 +20,23 @@ class StderrTo(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChartAccess:
+    """How helm reaches chart hosts: through the gateway, and with what the client never sees.
+
+    Args:
+        repositories: helm's ``repositories.yaml``, credentials included.
+        registries: its ``config.json`` of registries, likewise.
+        authorities: PEM of those that sign the hosts' certificates, beside the gateway's own.
+        cache: the client's folder of indexes and charts.
+    """
+
+    repositories: bytes = field(repr=False)
+    registries: bytes = field(repr=False)
+    authorities: bytes = field(repr=False)
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One program of a pipeline.
 
@@ -30,6 +48,7 @@ class Stage:
         forwards_ports: whether it is a CLI that listens on a local port and connects to it.
         grace_seconds: how long it may take to end in order (SIGTERM) before it is made to (SIGKILL), when its time is
             over or its client gone.
+        charts: for helm, where its charts come from; None for a command that reaches no chart host.
     """
 
     argv: tuple[str, ...]
@@ -38,6 +57,7 @@ class Stage:
     helper: str = ""
     forwards_ports: bool = False
     grace_seconds: float = 0.0
+    charts: ChartAccess | None = None
 
     @property
     def program(self) -> str:

@@ -15,6 +15,7 @@ from k8s_mcp_server.execution import usage
 from k8s_mcp_server.execution.binaries import BUILT_FILTERS
 from k8s_mcp_server.execution.environment import (
     argocd_environment,
+    chart_environment,
     cli_environment,
     filter_environment,
     go_filter_environment,
@@ -227,13 +228,17 @@ class RunningPipeline:
             return self._argocd_confinement(plan)
         if plan.is_cli:
             cache = around.discovery_cache
+            charts = plan.stage.charts
             read = (around.workdir.kubeconfig, *((cache,) if cache else ()))
+            if charts is not None:
+                read = (*read, around.workdir.charts(charts))
             profile = cli_profile(
                 plan.program,
                 read=read,
-                write=(around.workdir.home, around.workdir.work),
+                write=(around.workdir.home, around.workdir.work, *((charts.cache,) if charts else ())),
                 connect_ports=around.connect_ports,
                 helper=plan.helper,
+                fetches=charts is not None,
                 forward_ports=local_ports() if plan.stage.forwards_ports else range(0),
             )
             memory = around.limits.memory_bytes
@@ -245,6 +250,8 @@ class RunningPipeline:
                 signals_confined=around.sandbox.signals_confined,
                 diff_program=plan.helper.path if plan.helper else None,
             )
+            if charts is not None:
+                environment |= chart_environment(around.workdir, charts)
             return profile, environment, around.workdir.work
         if plan.program.name == "sort":
             scratch = around.workdir.scratch(f"sort-{index}")

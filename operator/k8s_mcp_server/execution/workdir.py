@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from k8s_mcp_server.execution.limits import MEBIBYTE
 
 if TYPE_CHECKING:
+    from k8s_mcp_server.execution.pipeline import ChartAccess
     from k8s_mcp_server.execution.result import ApiAccess
 
 QUOTA_BYTES: Final = 64 * MEBIBYTE
@@ -27,6 +28,9 @@ MOST_FILES_KEPT: Final = 64
 ACCOUNT_PREFIX: Final = "account-"
 """How the folder of `service_account` begins."""
 
+REPOSITORIES: Final = "repositories.yaml"
+REGISTRIES: Final = "config.json"
+AUTHORITIES: Final = "authorities.pem"
 _PREFIX: Final = "command-"
 _BLOCK: Final = 512  # the unit of st_blocks (stat(2))
 
@@ -74,6 +78,20 @@ class Workdir:
         """Make one more folder, beside the home: for a process that must not see the kubeconfig."""
         path = self.path / name
         path.mkdir(mode=0o700)
+        return path
+
+    def charts(self, access: ChartAccess) -> Path:
+        """A folder with helm's settings about chart hosts, which it may read; made once."""
+        path = self.path / "charts"
+        if not path.exists():
+            path.mkdir(mode=0o700)
+            authorities = (self.access.ca_pem if self.access else "").encode() + b"\n" + access.authorities
+            for name, content in (
+                (REPOSITORIES, access.repositories),
+                (REGISTRIES, access.registries),
+                (AUTHORITIES, authorities),
+            ):
+                (path / name).write_bytes(content)
         return path
 
     def over_quota(self, *, removed_bytes: int = 0) -> bool:

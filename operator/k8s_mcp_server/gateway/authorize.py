@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k8s_mcp_server.errors import K8sMcpError
+from k8s_mcp_server.policy.connections import Connection, decide_connection
 from k8s_mcp_server.policy.decide import DecisionContext, decide, decide_denies, depends_on_rbac, why_withheld
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
 from k8s_mcp_server.policy.rights import Rights
@@ -16,36 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
+    from k8s_mcp_server.policy.catalog import ApiResource, Scope
+    from k8s_mcp_server.policy.egress import Endpoint
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.request import RequestInfo
-    from k8s_mcp_server.policy.snapshot import Snapshot
+    from k8s_mcp_server.policy.sources import CatalogSource, PolicySource
     from k8s_mcp_server.policy.tools import Tool
 
 _log = logging.getLogger(__name__)
-
-
-class PolicySource(Protocol):
-    """Where the current policies and namespaces are."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest one."""
-
-    def age(self) -> float:
-        """Seconds since policies and namespaces were last complete."""
-
-
-class CatalogSource(Protocol):
-    """What the API server serves."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """As last discovered."""
-
-    async def refresh(self) -> None:
-        """Discover again (the source limits the rate)."""
 
 
 class AccessSource(Protocol):
@@ -172,6 +152,13 @@ class Authorizer:
             return decide_denies(request, self.context(client=client, tool=tool))
         except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
             return _faulty()
+
+    def decide_connection(self, endpoint: Endpoint, *, client: Client, tool: Tool) -> Connection:
+        """Whether a command may connect to a host. Never raises."""
+        try:
+            return decide_connection(endpoint, self.context(client=client, tool=tool))
+        except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
+            return Connection(decision=_faulty())
 
     def lost_standing(self, *, client: Client, tool: Tool) -> Decision | None:
         """Why everything that the client could ask by the CLI would be denied; None when some of it may be allowed."""

@@ -11,9 +11,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.gateway.argocd.exchange import AUTHENTICATION_HEADER, ArgoCDExchange
+from k8s_mcp_server.gateway.connect.addresses import Addresses, Resolve, resolve
+from k8s_mcp_server.gateway.connect.exchange import ConnectExchange
 from k8s_mcp_server.gateway.exchange import Exchange, Services
 from k8s_mcp_server.gateway.forwarding import FAILURES, Forwarder
 from k8s_mcp_server.gateway.front import FrontConnection, FrontLimits
+from k8s_mcp_server.gateway.head import CONNECT
 from k8s_mcp_server.gateway.helm.exchange import HelmExchange
 from k8s_mcp_server.gateway.helm.releases import Releases
 from k8s_mcp_server.gateway.outgoing import Attribution
@@ -56,6 +59,7 @@ class Gateway:
         audit: gets a record of each request.
         service_account: our own username (``system:serviceaccount:<namespace>:<name>``), which requests act as.
         argocd: instances of Argo CD, by name, the first being meant where a command names none.
+        look_up: finds the addresses of chart hosts.
         front_limits: of the commands' connections.
         upstream_limits: of the API server's.
     """
@@ -69,6 +73,7 @@ class Gateway:
         audit: AuditLog,
         service_account: str,
         argocd: Mapping[str, ArgoCD] | None = None,
+        look_up: Resolve = resolve,
         front_limits: FrontLimits | None = None,
         upstream_limits: UpstreamLimits | None = None,
     ) -> None:
@@ -86,6 +91,9 @@ class Gateway:
             service_account=service_account,
         )
         self._argocd: Mapping[str, ArgoCD] = argocd or {}
+        self._addresses = Addresses(
+            never=lambda: ((api_server.host, api_server.port), (LOOPBACK, self._port)), look_up=look_up
+        )
         self._limits = front_limits or FrontLimits()
         self._connections: set[FrontConnection] = set()
         self._newest: deque[FrontConnection] = deque()  # among them all that have not shown a token yet
@@ -193,6 +201,11 @@ class Gateway:
 
     async def handle(self, head: RequestHead, body: ByteStream, connection: FrontConnection) -> None:
         """Serve one request."""
+        if head.method == CONNECT:
+            await ConnectExchange(
+                self._services, addresses=self._addresses, connection=connection, head=head, body=body
+            ).serve()
+            return
         session = self._sessions.find(head.headers.get(AUTHENTICATION_HEADER) or head.bearer_token)
         if session is not None and session.tool is Tool.ARGOCD:
             await ArgoCDExchange(

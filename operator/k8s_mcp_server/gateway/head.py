@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_HEAD: Final = 32 * 1024
 MOST_HEADERS: Final = 100
-_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+CONNECT: Final = "CONNECT"
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", CONNECT})
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(rb"[\t -~]*")
@@ -27,9 +28,8 @@ _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _SINGLE: Final = frozenset(
     {
         "authorization", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
-        "if-match", "if-none-match", "sec-websocket-key", "sec-websocket-version", "token", "transfer-encoding",
-        "upgrade",
-        "user-agent",
+        "if-match", "if-none-match", "proxy-authorization", "sec-websocket-key", "sec-websocket-version", "token",
+        "transfer-encoding", "upgrade", "user-agent",
     }
 )  # fmt: skip
 _CONNECTION_OPTIONS: Final = frozenset({"keep-alive", "close", "upgrade"})
@@ -127,6 +127,10 @@ def parse_head(data: bytes) -> RequestHead:
         raise HeadRefused(f"the method {method[:20]} is not supported", status=405)
     headers = _headers(lines[1:])
     upgrade = _upgrade(headers)
+    if method == CONNECT:  # what follows the head is not HTTP either
+        if upgrade:
+            raise HeadRefused("an upgrade of a CONNECT is not supported")
+        upgrade = CONNECT.lower()
     content_length = _content_length(headers)
     if upgrade and content_length != 0:
         raise HeadRefused("an upgrade request with a body is not supported")

@@ -18,6 +18,7 @@ _SHOWN: Final = frozenset(
         "gracePeriodSeconds", "follow", "previous", "tailLines", "sinceSeconds", "stdin", "stdout", "stderr", "tty",
     }
 )  # fmt: skip
+_ENDPOINT: Final = re.compile(r"[a-z0-9][-a-z0-9.]{0,252}:[0-9]{1,5}")  # of a CONNECT
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 # What ends a path, and what would end it for a reader that decodes it again.
@@ -30,6 +31,8 @@ def recorded_target(raw: str) -> str:
     Args:
         raw: as received, understood or not.
     """
+    if _ENDPOINT.fullmatch(raw):
+        return raw
     if not raw.startswith("/"):
         return _OMITTED
     end = _END_OF_PATH.search(raw)

@@ -61,6 +61,7 @@ class CommandSession:
         left_out: resources whose lists and watches were answered with nothing, as ``secrets`` or ``gateways.GROUP``.
         argocd: the instance of Argo CD that the command means; empty for the first.
         notes: what the service changed in the command, for the client to know.
+        chart_bytes: exchanged with chart hosts.
         connections: open connections, which end with the session.
         in_flight: requests being served, which end when the policy takes them back.
         unfinished: operations on releases that helm has begun and not ended.
@@ -90,6 +91,7 @@ class CommandSession:
     left_out: dict[str, None] = field(default_factory=dict)
     argocd: str = ""
     notes: list[str] = field(default_factory=list)
+    chart_bytes: int = 0
     connections: set[Abortable] = field(default_factory=set, repr=False)
     in_flight: set[InFlight] = field(default_factory=set, repr=False)
     unfinished: Unfinished = field(default_factory=Unfinished, repr=False)

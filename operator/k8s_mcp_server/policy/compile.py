@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from k8s_mcp_server.policy.egress import Egress
 from k8s_mcp_server.policy.limits import StatedLimits
 from k8s_mcp_server.policy.model import LimitsModel, SpecModel, SubjectModel
 from k8s_mcp_server.policy.quantity import parse_bytes, parse_duration
@@ -68,6 +69,7 @@ class CompiledPolicy:
     reason: str = ""
     default_namespace: str = ""
     limits: StatedLimits = field(default_factory=StatedLimits)
+    egress: Egress = field(default_factory=Egress)
     follows_roles: bool = False
     missing_roles: tuple[tuple[str, str], ...] = ()
 
@@ -178,6 +180,7 @@ def _compile(model: SpecModel, metadata: Mapping[str, Any]) -> CompiledPolicy:
         reason=model.reason,
         default_namespace=model.default_namespace or "",
         limits=_compile_limits(model.limits),
+        egress=Egress.of(model.charts, model.egress),
         follows_roles=any(item.role_ref is not None for item in model.rules),
     )
 

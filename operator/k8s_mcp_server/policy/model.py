@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -35,6 +37,10 @@ URL = r"^/[^*?#%\x00-\x20\x7f]*[*]?$"
 TEXT = r"^[^\x00-\x1f\x7f]*$"
 DURATION = r"^([1-9][0-9]{0,4}(h|m|s)){1,3}$"
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+REPOSITORY_URL = r"^(https|oci)://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[-A-Za-z0-9._~]+)*/?$"
+HOST_PORT = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?:[1-9][0-9]{0,4}$"
+CIDR = r"^[0-9a-fA-F.:]{2,39}/[0-9]{1,3}$"
+OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 QUANTITY = r"^[1-9][0-9]{0,14}(Ki|Mi|Gi|k|M|G)?$"
 
 Description = Annotated[str, Field(max_length=512, pattern=TEXT)]
@@ -53,6 +59,10 @@ UrlPatterns = Annotated[tuple[UrlPattern, ...], Field(strict=False, min_length=1
 SubjectName = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
 GroupPrefix = Annotated[str, Field(min_length=1, max_length=256, pattern=TEXT)]
 ToolName = Literal["kubectl", "helm", "istioctl", "argocd"]
+RepositoryUrl = Annotated[str, Field(max_length=512, pattern=REPOSITORY_URL)]
+HostPort = Annotated[str, Field(max_length=259, pattern=HOST_PORT)]
+Cidr = Annotated[str, Field(max_length=43, pattern=CIDR)]
+SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME)]
 Quantity = Annotated[str, Field(max_length=20, pattern=QUANTITY)]
 
 
@@ -254,6 +264,63 @@ class LimitsModel(_Strict):
         return value
 
 
+class SecretRefModel(_Strict):
+    """A Secret of the server's own namespace."""
+
+    name: SecretName
+
+
+class ChartRepositoryModel(_Strict):
+    """Where charts come from."""
+
+    name: RuleName
+    url: RepositoryUrl
+    secret_ref: SecretRefModel | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        if not 0 < (urlsplit(value).port or 443) < 2**16:
+            raise ValueError("a port is at most 65535")
+        return value
+
+
+class ChartsModel(_Strict):
+    """Where helm's charts come from."""
+
+    repositories: Annotated[tuple[ChartRepositoryModel, ...], Field(strict=False, max_length=32)] = ()
+
+    @field_validator("repositories")
+    @classmethod
+    def _check_names(cls, value: tuple[ChartRepositoryModel, ...]) -> tuple[ChartRepositoryModel, ...]:
+        if len({each.name for each in value}) != len(value):
+            raise ValueError("names of repositories are used once")
+        return value
+
+
+class EgressModel(_Strict):
+    """What helm may connect to."""
+
+    hosts: Annotated[tuple[HostPort, ...], Field(strict=False, max_length=64)] = ()
+    private_cidrs: Annotated[tuple[Cidr, ...], Field(strict=False, max_length=32)] = Field(
+        default=(), alias="privateCIDRs"
+    )
+
+    @field_validator("hosts")
+    @classmethod
+    def _check_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(int(each.rpartition(":")[2]) >= 2**16 for each in value):
+            raise ValueError("a port is at most 65535")
+        return value
+
+    @field_validator("private_cidrs")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each)
+        return value
+
+
 class SpecModel(_Strict):
     """``spec`` of an McpAccessPolicy."""
 
@@ -270,6 +337,8 @@ class SpecModel(_Strict):
     default_namespace: NamespaceName | None = None
     reason: Annotated[str, Field(max_length=256, pattern=TEXT)] = ""
     limits: LimitsModel = LimitsModel()
+    charts: ChartsModel = ChartsModel()
+    egress: EgressModel = EgressModel()
 
     @field_validator("expires_at", "expires_after")
     @classmethod

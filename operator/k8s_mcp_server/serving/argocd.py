@@ -10,12 +10,10 @@ from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
-    from k8s_mcp_server.execution.result import ApiAccess
-    from k8s_mcp_server.gateway.session import CommandSession
-    from k8s_mcp_server.policy.limits import Limits
+    from k8s_mcp_server.serving.preparation import CommandContext
 
 
 class ArgoCDPreparation:
@@ -28,16 +26,7 @@ class ArgoCDPreparation:
     def __init__(self, instances: Sequence[str]) -> None:
         self._instances = tuple(instances)
 
-    async def prepare(
-        self,
-        pipeline: Pipeline,
-        *,
-        session: CommandSession,
-        access: ApiAccess,
-        limits: Limits,
-        stdin: bytes,
-        files: Mapping[str, bytes],
-    ) -> Pipeline:
+    async def prepare(self, pipeline: Pipeline, context: CommandContext) -> Pipeline:
         """Put the instance into the session, and take it out of the words: argocd would look for it in a file.
 
         Raises:
@@ -49,11 +38,11 @@ class ArgoCDPreparation:
             raise CommandRefused(
                 "SeveralInstances", "A pipeline can mean one Argo CD.", instead="Write it as several calls."
             )
-        session.argocd = next(iter(chosen), "")
-        if session.argocd not in self._instances:
+        context.session.argocd = next(iter(chosen), "")
+        if context.session.argocd not in self._instances:
             raise CommandRefused(
                 "UnknownInstance",
-                f"There is no Argo CD called {session.argocd[:63]!r}.",
+                f"There is no Argo CD called {context.session.argocd[:63]!r}.",
                 instead=f"Write: --{CONTEXT} {' or '.join(self._instances)}",
             )
         return replace(pipeline, stages=tuple(map(_without_instance, pipeline.stages)))

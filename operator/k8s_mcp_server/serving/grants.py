@@ -7,7 +7,7 @@ may make, and so spares a client the start of a command of which every request w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.policy.access import Access, default_namespace, effective_access, only_dry_runs
 from k8s_mcp_server.policy.decide import DecisionContext
@@ -20,34 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from k8s_mcp_server.policy.catalog import Catalog
     from k8s_mcp_server.policy.environment import Environment
     from k8s_mcp_server.policy.identity import Client
-    from k8s_mcp_server.policy.snapshot import Snapshot
+    from k8s_mcp_server.policy.sources import CatalogSource, PolicySource
 
 # More could not be sent: see `outcome`.
 OUTPUT_CEILING: Final = 300_000
 _CHECK_ACCESS: Final = "call check_access: it says who you are, what you may do and whom to ask"
 _WAIT: Final = "try again in some seconds"
-
-
-class PolicySource(Protocol):
-    """Where the current policies are."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest one."""
-
-    def age(self) -> float:
-        """Seconds since it was last complete."""
-
-
-class CatalogSource(Protocol):
-    """What the API server serves."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """As last discovered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,11 @@ from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.outcome import MORE_ABOUT_DENIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from k8s_mcp_server.execution.pipeline import Pipeline
-    from k8s_mcp_server.execution.result import ApiAccess
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.session import CommandSession
     from k8s_mcp_server.policy.decision import Decision
-    from k8s_mcp_server.policy.limits import Limits
+    from k8s_mcp_server.serving.preparation import CommandContext
 
 _DEFAULT_NAMESPACE: Final = "default"
 
@@ -38,33 +35,26 @@ class IstioctlPreparation:
         self._authorizer = authorizer
         self._istio_namespace = istio_namespace
 
-    async def prepare(
-        self,
-        pipeline: Pipeline,
-        *,
-        session: CommandSession,
-        access: ApiAccess,
-        limits: Limits,
-        stdin: bytes,
-        files: Mapping[str, bytes],
-    ) -> Pipeline:
+    async def prepare(self, pipeline: Pipeline, context: CommandContext) -> Pipeline:
         """Decide about all rights of all stages, put the plan into the session, and write the words anew.
 
         Raises:
             CommandDenied: a right is missing; the message names all that are.
             CommandRefused: a stage is not offered.
         """
-        around = Surroundings(namespace=access.namespace or _DEFAULT_NAMESPACE, istio_namespace=self._istio_namespace)
+        around = Surroundings(
+            namespace=context.access.namespace or _DEFAULT_NAMESPACE, istio_namespace=self._istio_namespace
+        )
         plan, stages = CommandPlan(), []
         for stage in pipeline.stages:
             if stage.program != Tool.ISTIOCTL:
                 stages.append(stage)
                 continue
-            words, own = planned(stage.argv[1:], around, files=files)
+            words, own = planned(stage.argv[1:], around, files=context.files)
             plan = plan.and_(own)
             stages.append(replace(stage, argv=(stage.program, *words), forwards_ports=forwards_ports(own)))
-        await self._check_rights(plan, session)
-        session.plan = plan
+        await self._check_rights(plan, context.session)
+        context.session.plan = plan
         return replace(pipeline, stages=tuple(stages))
 
     async def _check_rights(self, plan: CommandPlan, session: CommandSession) -> None:

@@ -21,6 +21,7 @@ from k8s_mcp_server.execution.result import ApiAccess
 from k8s_mcp_server.serving.admission import Admission, NotAdmittedError
 from k8s_mcp_server.serving.arguments import CommandArguments, read_arguments
 from k8s_mcp_server.serving.outcome import Run, outcome_of
+from k8s_mcp_server.serving.preparation import CommandContext
 from k8s_mcp_server.serving.result import CommandResult, Status
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.limits import Limits
     from k8s_mcp_server.policy.tools import Tool
     from k8s_mcp_server.serving.grants import Grants, Standing
+    from k8s_mcp_server.serving.preparation import Preparation
     from k8s_mcp_server.serving.tools.base import Report
 
 PROGRESS_SECONDS: Final = 1.0
@@ -74,30 +76,6 @@ class Executor(Protocol):
         ended: asyncio.Event,
     ) -> Result:
         """Run the pipeline to its end, to a limit, or until ``ended``; cancelled, it leaves nothing behind."""
-
-
-class Preparation(Protocol):
-    """What a CLI needs before its command may start."""
-
-    async def prepare(
-        self,
-        pipeline: Pipeline,
-        *,
-        session: CommandSession,
-        access: ApiAccess,
-        limits: Limits,
-        stdin: bytes,
-        files: Mapping[str, bytes],
-    ) -> Pipeline:
-        """Look at the command, ask what must be asked under its token, and give the pipeline that is to run.
-
-        Runs within the command's place and time. ``stdin`` and ``files`` are what the client passed.
-
-        Raises:
-            CommandDenied: the policy denies the command as a whole.
-            CommandRefused: it cannot be run.
-            Unavailable: what it needs does not answer.
-        """
 
 
 class Recorder(Protocol):
@@ -322,16 +300,16 @@ class CommandRunner:
         preparation = self._preparations.get(command.tool)
         if preparation is None or command.session is None:
             return pipeline
+        context = CommandContext(
+            session=command.session,
+            access=access,
+            limits=command.limits,
+            stdin=inputs.stdin,
+            files=inputs.files,
+        )
         try:
             async with asyncio.timeout(command.limits.timeout_seconds):
-                return await preparation.prepare(
-                    pipeline,
-                    session=command.session,
-                    access=access,
-                    limits=command.limits,
-                    stdin=inputs.stdin,
-                    files=inputs.files,
-                )
+                return await preparation.prepare(pipeline, context)
         except TimeoutError as error:
             raise Unavailable("its preparation took longer than its time") from error
 

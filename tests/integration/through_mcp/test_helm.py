@@ -120,6 +120,14 @@ def test_a_chart_of_the_agent_s_own_is_installed_upgraded_and_removed(deployer: 
         assert (answer.status, expected in answer.stdout) == ("succeeded", True), (command, answer)
 
 
+@pytest.mark.parametrize("what", ["values", "manifest", "hooks", "notes", "all", "values --all --revision 1"])
+def test_what_is_withheld_is_said_to_be(deployer: Agent, seen: str, what: str) -> None:
+    answer = _helm(deployer, f"get {what.partition(' ')[0]} {seen} -n {SEEN} {what.partition(' ')[2]}")
+    assert (answer.status, "are withheld" in answer.text) == ("denied", True), answer
+    assert "null" not in answer.stdout
+    assert _helm(deployer, answer.fields["next_command"]).status == "succeeded"
+
+
 def test_only_clients_whose_policy_lists_helm_see_its_tool(deployer: Agent, demo_tokens: dict[str, str]) -> None:
     other = Agent(deployer.url, demo_tokens["shop-deployer"])
     assert _helm(other, "list").status == "denied"

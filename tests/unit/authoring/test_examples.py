@@ -22,7 +22,8 @@ def by_name(path: Path) -> str:
 
 def test_there_is_one_for_each_kind_of_agent() -> None:
     assert [path.stem for path in EXAMPLES] == [
-        "auditor", "deployer", "gitops-operator", "mesh-debugger", "on-call", "own-rbac", "release-bot", "team-reader",
+        "auditor", "chart-deployer", "deployer", "gitops-operator", "mesh-debugger", "on-call", "own-rbac",
+        "release-bot", "team-reader",
     ]  # fmt: skip
 
 

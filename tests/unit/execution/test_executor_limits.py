@@ -259,7 +259,9 @@ async def test_progress_tells_bytes_and_seconds(executor: Executor) -> None:
 
 async def test_a_process_that_needs_too_much_memory_fails_alone(executor: Executor) -> None:
     limits = Limits(timeout_seconds=30, memory_bytes=64 * 1024 * 1024)
-    stage = python_stage("bytearray(80 * 1024 * 1024)")
+    # limits come a moment after the start, which this script must not be faster than
+    wait = "import resource as r\nwhile r.getrlimit(r.RLIMIT_DATA)[0] == r.RLIM_INFINITY: pass\n"
+    stage = python_stage(wait + "bytearray(80 * 1024 * 1024)")
     result = await executor.run(pipeline(stage), access=None, limits=limits)
     assert result.exit_code == 1
     assert b"MemoryError" in result.stderr

@@ -14,6 +14,7 @@ from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.argocd import ArgoCDPreparation
+from k8s_mcp_server.serving.preparation import CommandContext
 
 if TYPE_CHECKING:
     from k8s_mcp_server.execution.pipeline import Pipeline
@@ -26,7 +27,8 @@ ACCESS = ApiAccess(server_url="https://127.0.0.1:7", ca_pem="CA", token="one-sho
 async def prepare(command: str) -> tuple[Pipeline, CommandSession]:
     session = CommandSession(client=Client(username="agent"), tool=Tool.ARGOCD, command_id="c")
     pipeline = await ArgoCDPreparation(["main", "prod"]).prepare(
-        parse_command(command, cli=Tool.ARGOCD), session=session, access=ACCESS, limits=Limits(), stdin=b"", files={}
+        parse_command(command, cli=Tool.ARGOCD),
+        CommandContext(session=session, access=ACCESS, limits=Limits(), stdin=b"", files={}),
     )
     return pipeline, session
 

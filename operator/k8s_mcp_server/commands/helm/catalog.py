@@ -42,7 +42,7 @@ def _flags(text: str) -> dict[str, FlagSpec]:
 GLOBAL_FLAGS: Final = _flags("namespace:n= debug help:h color= colour= qps= burst-limit=")
 
 _VALUES: Final = "set= set-file= set-json= set-literal= set-string= values:f="
-_CHART: Final = "version= devel"
+_CHART: Final = "version= devel repo="
 _RENDER: Final = (
     f"{_VALUES} {_CHART} create-namespace description= disable-openapi-validation force-conflicts force-replace force "
     "generate-name:g labels:l= name-template= no-hooks replace rollback-on-failure atomic server-side skip-crds "
@@ -66,10 +66,12 @@ FLAGS: Final[dict[str, dict[str, FlagSpec]]] = {
         "all-namespaces:A date:d deployed failed filter:f= max:m= no-headers offset= output:o= pending reverse:r "
         "selector:l= short:q superseded time-format= uninstalled uninstalling"
     ),
+    "pull": _flags(f"{_CHART} untar"),
     "rollback": _flags(
         "cleanup-on-fail description= dry-run? force-conflicts force-replace force history-max= no-hooks server-side= "
         "timeout= wait? wait-for-jobs"
     ),
+    "search repo": _flags("devel fail-on-no-result max-col-width= output:o= regexp:r version= versions:l"),
     "show all": _SHOW,
     "show chart": _SHOW,
     "show crds": _SHOW,
@@ -122,7 +124,16 @@ ALIASES: Final = {
 
 _GIVE_FILES: Final = "Pass the chart's files in the files argument, and write: `helm install NAME ./FOLDER`"
 _LOCAL_FILES: Final = ("leaves local files, and nothing is kept here", _GIVE_FILES)
-_REPOSITORIES: Final = ("uses chart repositories, and none can be reached from here", _GIVE_FILES)
+_REPOSITORIES: Final = (
+    "is about a list of repositories, and that list is the policy's",
+    "`helm search repo` shows their charts; write `helm install NAME REPOSITORY/CHART`",
+)
+_CREDENTIALS: Final = (
+    "keeps credentials, and those of chart hosts are the service's",
+    "Write `helm install NAME oci://HOST/CHART` without it",
+)
+_PUBLISHING: Final = ("publishes a chart, and nothing is sent from here", "Publish it where the chart is built")
+_HUB: Final = ("asks a public hub, which no policy names", "`helm search repo` searches the policy's repositories")
 _PLUGIN: Final = ("manages local programs, and there are none here", "Use helm's own subcommands")
 _SHELL: Final = ("is for a shell, and there is none here", "Write the subcommand itself; `help` shows them")
 
@@ -144,23 +155,21 @@ REFUSED: Final[dict[str, tuple[str, str]]] = {
     "plugin uninstall": _PLUGIN,
     "plugin update": _PLUGIN,
     "plugin verify": _PLUGIN,
-    "pull": _REPOSITORIES,
-    "push": _REPOSITORIES,
-    "registry login": _REPOSITORIES,
-    "registry logout": _REPOSITORIES,
+    "push": _PUBLISHING,
+    "registry login": _CREDENTIALS,
+    "registry logout": _CREDENTIALS,
     "repo add": _REPOSITORIES,
     "repo index": _LOCAL_FILES,
     "repo list": _REPOSITORIES,
     "repo remove": _REPOSITORIES,
     "repo update": _REPOSITORIES,
-    "search hub": _REPOSITORIES,
-    "search repo": _REPOSITORIES,
+    "search hub": _HUB,
     "verify": ("checks the signature of a packaged chart", _GIVE_FILES),
 }
 """Of each subcommand that does not work here: what it does, and what to do instead."""
 
 _IDENTITY: Final = ("The service connects as itself for you, so who asks and where cannot be chosen", "")
-_NO_HOSTS: Final = ("No chart host can be reached from here", "")
+_FIXED_HOSTS: Final = ("How chart hosts are reached and trusted is the service's and the policy's to say", "")
 _OWN_FILES: Final = ("Files of helm's own have no place here", "")
 _OUTPUT_FILES: Final = ("Nothing that is written to a file could be read", "the output comes back to you")
 
@@ -175,13 +184,13 @@ REFUSED_FLAGS: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(
         (
             "ca-file", "cert-file", "insecure-skip-tls-verify", "key-file", "keyring", "pass-credentials", "password",
-            "plain-http", "repo", "username", "verify",
+            "plain-http", "prov", "username", "verify",
         ),
-        _NO_HOSTS,
+        _FIXED_HOSTS,
     ),
     **dict.fromkeys(("content-cache", "registry-config", "repository-cache", "repository-config"), _OWN_FILES),
-    **dict.fromkeys(("output-dir", "release-name"), _OUTPUT_FILES),
-    "dependency-update": ("No chart host can be reached from here", "pass dependencies as folders below charts/"),
+    **dict.fromkeys(("destination", "output-dir", "release-name", "untardir"), _OUTPUT_FILES),
+    "dependency-update": ("A chart's dependencies come with it", "pass them as folders below charts/"),
     "enable-dns": ("A chart cannot look up names from here", "pass addresses as values"),
     "post-renderer": ("There are no local programs here", "change the output with values"),
     "post-renderer-args": ("There are no local programs here", "change the output with values"),
@@ -191,7 +200,7 @@ REFUSED_FLAGS: Final[dict[str, tuple[str, str]]] = {
 SWITCHES_REFUSED: Final = frozenset(
     {
         "dependency-update", "enable-dns", "insecure-skip-tls-verify", "kube-insecure-skip-tls-verify",
-        "pass-credentials", "plain-http", "release-name", "verify",
+        "pass-credentials", "plain-http", "prov", "release-name", "verify",
     }
 )  # fmt: skip
 """Of these, those that take no value."""
@@ -201,6 +210,7 @@ CHART_OPERAND: Final = {
     "template": -1,
     "upgrade": 1,
     "lint": 0,
+    "pull": 0,
     **{name: 0 for name in FLAGS if name.startswith("show ")},
 }
 """Where, among its operands, a subcommand has its chart."""

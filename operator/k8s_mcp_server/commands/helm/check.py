@@ -6,6 +6,7 @@ decides on each request.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.files import find_file
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 _STDIN: Final = "-"
+_REMOTE: Final = re.compile(r"(?:https|oci)://[^\s]+|[a-z0-9][-a-z0-9]*/[A-Za-z0-9][-A-Za-z0-9._]*")
+
+
+def is_remote(chart: str) -> bool:
+    """Whether a chart is one of a repository or registry, by its form."""
+    return _REMOTE.fullmatch(chart) is not None
 
 
 def check_helm(words: Sequence[str], files: Collection[str] = ()) -> None:
@@ -61,9 +68,11 @@ def _check_chart(command: HelmCommand, files: Collection[str]) -> None:
     operands = command.operands
     if at is None or not -len(operands) <= at < len(operands) or find_file(operands[at], files):
         return
+    if command.name != "lint" and (command.has("repo") or is_remote(operands[at])):
+        return
     raise CommandRefused(
         "NoChart",
-        f"{operands[at][:80]} is no folder in the files argument, and no chart repository can be reached from here.",
+        f"{operands[at][:80]} is neither a folder in the files argument nor REPOSITORY/CHART or oci://HOST/CHART.",
         instead="Pass the chart's files, such as chart/Chart.yaml and chart/templates/app.yaml, in the files argument, "
         f"and write: `helm {command.name} … ./chart`",
     )

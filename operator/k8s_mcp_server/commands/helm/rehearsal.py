@@ -14,7 +14,7 @@ CHANGING: Final = frozenset({"install", "upgrade", "rollback", "uninstall"})
 _RENDERING: Final = frozenset(
     {
         "namespace", "set", "set-file", "set-json", "set-literal", "set-string", "values", "version", "devel",
-        "no-hooks", "generate-name", "name-template", "skip-schema-validation", "repo",
+        "no-hooks", "generate-name", "name-template", "skip-schema-validation",
     }
 )  # fmt: skip
 _RECORD: Final = (

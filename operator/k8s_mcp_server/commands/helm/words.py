@@ -166,7 +166,7 @@ class _Reader:
             raise CommandRefused("NotAvailable", f"`helm {self._name}` {what}.", instead=f"{instead}.")
         if helps and _resolved(self._plain[:1]) in GROUPS:
             return _resolved(self._plain[:1])
-        raise _unknown(self._plain)
+        raise _unknown(self._plain, self._words)
 
     def _known(self) -> Mapping[str, FlagSpec]:
         return {**GLOBAL_FLAGS, **FLAGS.get(self._name, {})}
@@ -211,9 +211,7 @@ class _Reader:
             why, instead = REFUSED_FLAGS[name]
             advice = f"; {instead}" if instead else ""
             return CommandRefused(
-                "FixedFlag",
-                f"{why}: {shown} is not available.",
-                instead=f"Leave it out{advice}: `{self._without(name)}`",
+                "FixedFlag", f"{why}: {shown} is not available.", instead=f"Write: `{self._without(name)}`{advice}"
             )
         where = f"`helm {self._name}`" if self._name else "helm, before its subcommand,"
         near = difflib.get_close_matches(name, self._known(), n=1) if len(name) > 1 else []
@@ -233,25 +231,37 @@ class _Reader:
         return shlex.join(["helm", *kept])
 
 
-def _unknown(plain: Sequence[str]) -> CommandRefused:
+def _unknown(plain: Sequence[str], words: Sequence[str]) -> CommandRefused:
     first = _resolved(plain[:1])
     if first in GROUPS:
-        known = [name.split()[1] for name in (*FLAGS, *REFUSED) if name.startswith(f"{first} ")]
-        near = difflib.get_close_matches(plain[1], known, n=1) if len(plain) > 1 else []
-        listed = ", ".join(sorted(name.split()[1] for name in FLAGS if name.startswith(f"{first} ")))
-        word = f" {plain[1][:40]}" if len(plain) > 1 else ""
-        return CommandRefused(
-            "UnknownSubcommand",
-            f"`helm {first}{word}` is no subcommand of helm." if word else f"`helm {first}` needs a second word.",
-            instead=f"Did you mean `helm {first} {near[0]}`?"
-            if near
-            else f"Write one of: {listed or 'none works here'}.",
-        )
+        return _unknown_in_group(first, plain, words)
+    message = f"helm has no subcommand `{first[:40]}`, and there are no plugins here."
     nearest = _KNOWN_ELSEWHERE.get(first) or next(iter(difflib.get_close_matches(first, [*FLAGS, *GROUPS], n=1)), None)
+    if nearest is None:
+        instead = "Start with one such as list, status, install, upgrade."
+    elif nearest in GROUPS:
+        instead = f"Did you mean `helm {nearest}`?"
+    else:
+        instead = _write(nearest, plain[:1], words)
+    return CommandRefused("UnknownSubcommand", message, instead=instead)
+
+
+def _unknown_in_group(group: str, plain: Sequence[str], words: Sequence[str]) -> CommandRefused:
+    offered = sorted(name.split()[1] for name in FLAGS if name.startswith(f"{group} "))
+    listed = f"Write one of: {', '.join(offered) or 'none works here'}."
+    if len(plain) == 1:
+        return CommandRefused("UnknownSubcommand", f"`helm {group}` needs a second word.", instead=listed)
+    near = difflib.get_close_matches(plain[1], offered, n=1)
     return CommandRefused(
         "UnknownSubcommand",
-        f"helm has no subcommand `{first[:40]}`, and there are no plugins here.",
-        instead=f"Did you mean `helm {nearest}`?"
-        if nearest
-        else "Start with one such as list, status, install, upgrade.",
+        f"`helm {group} {plain[1][:40]}` is no subcommand of helm.",
+        instead=_write(f"{group} {near[0]}", plain[:2], words) if near else listed,
     )
+
+
+def _write(name: str, typed: Sequence[str], words: Sequence[str]) -> str:
+    """The command with another subcommand than the one that was typed."""
+    rest = list(words)
+    for word in typed:
+        rest.remove(word)
+    return f"Write: `{shlex.join(['helm', *name.split(), *rest])}`"

@@ -56,6 +56,7 @@ def cli_profile(
     helper: Program | None = None,
     forward_ports: range = range(0),
     sockets_in: Path | None = None,
+    fetches: bool = False,
 ) -> Profile:
     """A bundled CLI: executes nothing but itself, sees its own command's files, connects to the gateway.
 
@@ -66,9 +67,11 @@ def cli_profile(
         write: its home.
         connect_ports: the gateway's port, or none.
         forward_ports: see ``Profile``; only where there is a gateway.
+        fetches: whether it keeps a cache of what it fetches, as helm does.
         sockets_in: the one folder in which it may make Unix sockets; None for a CLI that makes none.
     """
-    sockets = Sockets.FORWARDING if forward_ports else Sockets.BRIDGING if sockets_in else Sockets.CONNECTING
+    usual = Sockets.FETCHING if fetches else Sockets.CONNECTING
+    sockets = Sockets.FORWARDING if forward_ports else Sockets.BRIDGING if sockets_in else usual
     return Profile(
         files=(
             *_run(program),

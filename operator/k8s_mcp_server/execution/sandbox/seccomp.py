@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _EPERM, _ENOSYS = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+_NOTHING_DONE = 0x00050000  # the call returns 0, as if it had succeeded
 _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGUMENTS = 0, 4, 16
 _X32_BIT = 0x40000000
 _SECCOMP_MODE_FILTER = 2
@@ -55,6 +56,8 @@ _BY_ARGUMENTS: Final = frozenset(
     }
 )  # fmt: skip
 
+_OF_MODES: Final = frozenset({"chmod", "fchmodat", "fchmodat2"})
+
 # What serving a socket takes, beside making it.
 _SERVING: Final = frozenset({"bind", "listen", "accept", "accept4"})
 
@@ -69,13 +72,16 @@ class Sockets(Enum):
     socket may ask the kernel for its own addresses, which istioctl's XDS client tells istiod; changing anything
     through it takes a capability that no command has. ``bridging``: ``connecting``, and Unix stream sockets, which may
     be served: argocd speaks gRPC with itself over one. A filter cannot tell which socket is served; Landlock keeps
-    TCP sockets from being bound, and Unix ones out of all folders but one.
+    TCP sockets from being bound, and Unix ones out of all folders but one. ``fetching``: ``connecting``, and a change
+    of a file's mode seems to succeed and does nothing: helm makes one for each file of its cache, and no rule can tell
+    those from other files of the owner's.
     """
 
     NONE = "none"
     CONNECTING = "connecting"
     FORWARDING = "forwarding"
     BRIDGING = "bridging"
+    FETCHING = "fetching"
 
 
 def build_filter(*, sockets: Sockets, signals_confined: bool, architecture: Architecture | None = None) -> bytes:
@@ -99,7 +105,8 @@ def build_filter(*, sockets: Sockets, signals_confined: bool, architecture: Arch
     for name in SYSCALLS.keys() - _BY_ARGUMENTS - allowed:
         number = architecture.number(name)
         if number is not None:
-            program += _when(number, [_end(_EPERM)])
+            seems = sockets is Sockets.FETCHING and name in _OF_MODES
+            program += _when(number, [_end(_NOTHING_DONE if seems else _EPERM)])
     program += _processes(architecture)
     program += _signals(architecture, signals_confined=signals_confined)
     program += _memory(architecture)

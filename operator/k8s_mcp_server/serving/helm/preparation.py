@@ -19,16 +19,17 @@ from k8s_mcp_server.serving.helm.foreseeing import foresee
 from k8s_mcp_server.serving.helm.manifests import MOST_BYTES
 from k8s_mcp_server.serving.helm.rehearsals import Executor, Rehearsals
 from k8s_mcp_server.serving.helm.server import ServerVersion
+from k8s_mcp_server.serving.helm.withheld import check_content
 from k8s_mcp_server.serving.outcome import MORE_ABOUT_DENIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
-    from k8s_mcp_server.execution.result import ApiAccess
     from k8s_mcp_server.gateway.authorize import Authorizer
     from k8s_mcp_server.gateway.session import CommandSession
-    from k8s_mcp_server.policy.limits import Limits
+    from k8s_mcp_server.serving.helm.fetching import ChartHosts
+    from k8s_mcp_server.serving.preparation import CommandContext
 
 
 class HelmPreparation:
@@ -37,51 +38,57 @@ class HelmPreparation:
     Args:
         executor: runs helm.
         authorizer: decides.
+        hosts: the way to charts.
         server: what is known of the API server.
     """
 
     def __init__(
-        self, *, executor: Executor, authorizer: Authorizer, server: Callable[[], ServerVersion] = ServerVersion
+        self,
+        *,
+        executor: Executor,
+        authorizer: Authorizer,
+        hosts: ChartHosts,
+        server: Callable[[], ServerVersion] = ServerVersion,
     ) -> None:
         self._executor = executor
         self._authorizer = authorizer
+        self._hosts = hosts
         self._server = server
 
-    async def prepare(
-        self,
-        pipeline: Pipeline,
-        *,
-        session: CommandSession,
-        access: ApiAccess,
-        limits: Limits,
-        stdin: bytes,
-        files: Mapping[str, bytes],
-    ) -> Pipeline:
-        """Rehearse each stage that would change something.
+    async def prepare(self, pipeline: Pipeline, context: CommandContext) -> Pipeline:
+        """Let each stage reach the charts that it means, and rehearse those that would change something.
 
         Raises:
             CommandDenied: the policy does not give all that it needs.
             CommandRefused: what it would do cannot be known before it is done.
+            Unavailable: a chart host or its credentials cannot be had.
         """
+        session = context.session
         rehearsals = Rehearsals(
             executor=self._executor,
             server=self._server(),
-            access=access,
-            limits=replace(limits, output_bytes=MOST_BYTES),
-            stdin=stdin,
+            access=context.access,
+            limits=replace(context.limits, output_bytes=MOST_BYTES),
+            stdin=context.stdin,
             heredoc=pipeline.stdin,
-            files=files,
+            files=context.files,
         )
         began = time.monotonic()
         stages: list[Stage] = []
         for stage in pipeline.stages:
-            command = read_helm(stage.argv[1:]) if stage.program == Tool.HELM else None
-            if command is not None and changes(command):
-                source = _source(stages) if reads_stdin(command) else ()
-                stages.append(await self._checked(stage, command, rehearsals, session=session, source=source))
-            else:
+            if stage.program != Tool.HELM:
                 stages.append(stage)
-        left = limits.timeout_seconds - (time.monotonic() - began)
+                continue
+            reaching = await self._hosts.prepare(stage, read_helm(stage.argv[1:]), context)
+            command = read_helm(reaching.argv[1:])
+            place = rehearsals.namespace(command)
+            await check_content(command, namespace=place, client=session.client, authorizer=self._authorizer)
+            if changes(command):
+                source = _source(stages) if reads_stdin(command) else ()
+                own = replace(rehearsals, charts=reaching.charts)
+                reaching = await self._checked(reaching, command, own, session=session, source=source)
+            stages.append(reaching)
+        left = context.limits.timeout_seconds - (time.monotonic() - began)
         return replace(pipeline, stages=tuple(_bounded(stage, seconds=left, session=session) for stage in stages))
 
     async def _checked(

@@ -14,7 +14,7 @@ import msgspec
 
 from k8s_mcp_server.commands.helm.rehearsal import record_of, rehearsal, rendering
 from k8s_mcp_server.errors import CommandDenied
-from k8s_mcp_server.execution.pipeline import Pipeline, Stage
+from k8s_mcp_server.execution.pipeline import ChartAccess, Pipeline, Stage
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.helm.deciding import with_namespace
 from k8s_mcp_server.serving.helm.manifests import MOST_BYTES, ChartObject, UnreadableManifest, read_objects
@@ -87,6 +87,7 @@ class Rehearsals:
         access: the command's own.
         limits: of each run.
         stdin: what the client passed, and so ``heredoc`` and ``files``.
+        charts: of the command that is rehearsed.
     """
 
     executor: Executor
@@ -96,6 +97,7 @@ class Rehearsals:
     stdin: bytes
     heredoc: bytes | None
     files: Mapping[str, bytes]
+    charts: ChartAccess | None = None
 
     def namespace(self, command: HelmCommand) -> str:
         """The release's."""
@@ -125,7 +127,7 @@ class Rehearsals:
         if printed is None:
             return None
         try:
-            release = _RELEASE.decode(printed)
+            release = _RELEASE.decode(_from(b"{", printed))
         except msgspec.DecodeError as error:
             raise unreadable(command, "helm's account of it is no JSON") from error
         text = "\n---\n".join([release.manifest, *(hook.manifest for hook in release.hooks or ())])
@@ -137,10 +139,12 @@ class Rehearsals:
         """What the chart's text makes, with the CRDs that belong to it; None when it cannot be rendered."""
         words = rendering(command, kube_version=self.server.kube_version, api_versions=self.server.api_versions)
         printed = await self._run(words, of=command, source=source)
-        return None if printed is None else await self._objects(printed.decode(errors="replace"), of=command)
+        if printed is None:
+            return None
+        return await self._objects(_from(b"---\n", printed).decode(errors="replace"), of=command)
 
     async def _run(self, words: HelmCommand, *, of: HelmCommand, source: Sequence[Stage] = ()) -> bytes | None:
-        stage = Stage(argv=(Tool.HELM.value, *words.words()))
+        stage = Stage(argv=(Tool.HELM.value, *words.words()), charts=self.charts)
         pipeline = Pipeline(stages=(*source, stage), stdin=self.heredoc)
         result = await self.executor.run(
             pipeline, access=self.access, limits=self.limits, stdin=self.stdin, files=self.files
@@ -154,6 +158,14 @@ class Rehearsals:
             return with_namespace(await asyncio.to_thread(read_objects, text), self.namespace(of))
         except UnreadableManifest as error:
             raise unreadable(of, str(error)) from error
+
+
+def _from(start: bytes, printed: bytes) -> bytes:
+    """From the first line with this beginning on: before it helm says which image of a registry it pulled."""
+    if printed.startswith(start):
+        return printed
+    _, found, rest = printed.partition(b"\n" + start)
+    return start + rest if found else b""
 
 
 def unreadable(command: HelmCommand, why: str) -> CommandDenied:

@@ -1,0 +1,75 @@
+"""The helm caches of this replica: one folder for each client, none of which another client's command can open."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from k8s_mcp_server.execution.workdir import remove_tree
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.policy.identity import Client
+
+MOST_BYTES: Final = 64 * 1024 * 1024  # of one client, before a command; a command adds what it may fetch at most
+MOST_CLIENTS: Final = 32
+FRESH_SECONDS: Final = 300.0
+_FOLDER: Final = "helm-cache"
+
+
+class HelmCache:
+    """Gives each client its folder.
+
+    Args:
+        parent: where they are made; private to this server.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self._root = parent / _FOLDER
+
+    def folder(self, client: Client) -> Path:
+        """The client's folder, cut to its bound; blocks. The clients who were here longest ago lose theirs."""
+        folder = self._root / hashlib.sha256(client.username.encode()).hexdigest()[:32]
+        for each in (folder / "repository", folder / "content"):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.utime(folder)
+        others = sorted(
+            (path for path in self._root.iterdir() if path != folder), key=lambda path: path.stat().st_mtime
+        )
+        for path in others[: max(0, len(others) + 1 - MOST_CLIENTS)]:
+            remove_tree(path)
+        _cut(folder)
+        return folder
+
+    def clear(self) -> None:
+        """Remove what a process before left."""
+        if self._root.exists():
+            remove_tree(self._root)
+
+
+def stale_indexes(folder: Path, names: tuple[str, ...], *, now: float | None = None) -> tuple[str, ...]:
+    """The repositories whose index is missing or older than five minutes."""
+    now = time.time() if now is None else now
+    return tuple(
+        name for name in names if now - _modified(folder / "repository" / f"{name}-index.yaml") > FRESH_SECONDS
+    )
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _cut(folder: Path) -> None:
+    """Remove the oldest files until the rest is within the bound."""
+    found = [(path.lstat(), path) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    size = sum(status.st_size for status, _ in found)
+    for status, path in sorted(found, key=lambda item: item[0].st_mtime):
+        if size <= MOST_BYTES and not path.is_symlink():
+            continue
+        path.unlink(missing_ok=True)
+        size -= status.st_size
