@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 import uuid
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.support.eventually import eventually
-from tests.support.policies import policy_body
+from tests.support.policies import RULE, policy_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -258,6 +259,26 @@ async def test_describe_shows_what_occurred_to_a_policy(
         await policies.apply(name, subjects=[subject], rules=[], suspend=True)
         await until_told("Normal", "Suspended")
     assert account not in (await described()).partition("Events:")[2]
+
+
+async def test_get_answers_at_a_glance(
+    cluster: TestCluster, api_server: ApiServer, home: str, policies: Policies
+) -> None:
+    given, blocked, invalid = (policies.unique() for _ in range(3))
+    async with started(api_server, home):
+        await policies.apply(given, rules=[{**RULE, "namespaces": ["default"]}], tools=["kubectl", "helm"])
+        await policies.apply(blocked, block=True, mode="DryRun")
+        await policies.apply(invalid, expiresAt="0000-01-01T00:00:00Z")
+        for name, reason in ((given, "Active"), (blocked, "Blocked"), (invalid, "InvalidSpec")):
+            await until_active(policies, name, reason)
+    table = (await asyncio.to_thread(cluster.kubectl, "get", "mcpap", given, blocked, invalid)).stdout.splitlines()
+    heading, *rows = (re.split(r"\s{2,}", line.strip()) for line in table)
+    assert heading == ["NAME", "READY", "ACTIVE", "MODE", "FIRST SUBJECT", "TOOLS", "NAMESPACES", "AGE"]
+    assert [row[:-1] for row in rows] == [
+        [given, "True", "True", "Enforce", "deployer", '["kubectl","helm"]', "1"],
+        [blocked, "True", "False", "DryRun", "deployer", '["kubectl"]', "0"],
+        [invalid, "False", "False", "Enforce", "deployer", '["kubectl"]', "0"],
+    ]
 
 
 async def condition(policies: Policies, name: str, kind: str) -> dict[str, Any]:

@@ -38,6 +38,11 @@ def _represent_list(dumper: yaml.SafeDumper, value: Sequence[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=words)
 
 
+def _represent_word(dumper: yaml.SafeDumper, value: StrEnum) -> yaml.Node:
+    return dumper.represent_str(value.value)
+
+
+_Dumper.add_multi_representer(StrEnum, _represent_word)
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(tuple, _represent_list)
 

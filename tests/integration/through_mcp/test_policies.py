@@ -56,6 +56,25 @@ def condition(cluster: TestCluster, policy: str, kind: str = "Ready") -> tuple[s
     return (conditions[kind]["status"], conditions[kind]["reason"]) if kind in conditions else ("", "")
 
 
+def test_describe_shows_that_commands_were_denied_and_not_whose(
+    cluster: TestCluster, agent_factory: AgentFactory
+) -> None:
+    agent = agent_factory({"rules": [{"namespaces": ["shop"], **gives("get list", "configmaps")}]}, name="told")
+    assert agent.kubectl("get secrets -n shop").fields["reason"] == "NotAllowed"
+    (policy,) = (name for name in names(cluster) if name.startswith("told-"))
+
+    def told() -> list[list[str]]:
+        section = cluster.kubectl("describe", "mcpap", policy).stdout.partition("\nEvents:")[2]
+        return [line.split() for line in section.splitlines()]
+
+    eventually(lambda: any(line[:2] == ["Warning", "NotAllowed"] for line in told()), "no Event")
+    assert not any(policy in line or "shop" in line for line in told()), "the client has the policy's name here"
+
+
+def names(cluster: TestCluster) -> list[str]:
+    return cluster.kubectl("get", "mcpap", "--output=jsonpath={.items[*].metadata.name}").stdout.split()
+
+
 class TestOnePolicyForAllTeams:
     def test_each_agent_reaches_the_namespaces_of_its_own_team(
         self, cluster: TestCluster, installed: InstalledService, namespace_factory: NamespaceFactory

@@ -6,6 +6,7 @@ refusal; one that nothing uses is a right too many. The file's name puts it last
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devtools.installed.deployment import NAME, NAMESPACE
+from k8s_mcp_server.cluster.events import NAMESPACE as EVENTS_NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,23 +56,36 @@ def audit_log(cluster: TestCluster) -> Path:
 
 
 @pytest.fixture
-def every_kind_of_traffic(agent_factory: AgentFactory) -> None:
+def every_kind_of_traffic(cluster: TestCluster, agent_factory: AgentFactory) -> None:
     """Clients whose rights come from a policy and from the cluster's RBAC, so that each of ours is needed."""
     assert agent_factory({"rules": [READ_SHOP]}).kubectl("get pods -n shop").status == "succeeded"
-    by_rbac = agent_factory({"rules": [{"namespaces": ["shop"], "fromRBAC": True}]})
-    assert by_rbac.kubectl("get pods -n shop").status == "denied"
+    by_rbac = agent_factory({"rules": [{"namespaces": ["shop"], "fromRBAC": True}]}, name="by-rbac")
+    for number in (1, 2):  # of the first an Event is made, which the second changes
+        assert by_rbac.kubectl("get pods -n shop").status == "denied"
+        _wait(functools.partial(_has_occurred, cluster, "by-rbac-", times=number))
 
 
 @pytest.fixture
 def granted(cluster: TestCluster) -> set[Right]:
     """What the applied roles give the service for itself."""
-    return _rights(cluster, "clusterrole", NAME) | _rights(cluster, "role", NAME, namespace=NAMESPACE)
+    return (
+        _rights(cluster, "clusterrole", NAME)
+        | _rights(cluster, "role", NAME, namespace=NAMESPACE)
+        | _rights(cluster, "role", f"{NAME}-events", namespace=EVENTS_NAMESPACE)
+    )
 
 
 @pytest.fixture
 def everybodys(cluster: TestCluster) -> set[Right]:
     """What every account that is authenticated may ask, about itself."""
     return _rights(cluster, "clusterrole", "system:basic-user")
+
+
+def _has_occurred(cluster: TestCluster, policy: str, *, times: int) -> bool:
+    """Whether as much has occurred to policies whose names begin so, as their Events count it."""
+    raw = cluster.kubectl("get", "events.events.k8s.io", f"--namespace={EVENTS_NAMESPACE}", "--output=json").stdout
+    found = [item for item in json.loads(raw)["items"] if item["regarding"]["name"].startswith(policy)]
+    return bool(sum(item.get("series", {}).get("count", 1) for item in found) >= times)
 
 
 def _rights(cluster: TestCluster, kind: str, name: str, *, namespace: str = "") -> set[Right]:

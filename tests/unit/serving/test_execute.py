@@ -71,6 +71,13 @@ async def test_the_audit_line_says_who_did_what(service: Service) -> None:
     assert "team-a" not in str({key: value for key, value in line.items() if key != "client"})
 
 
+async def test_the_audit_line_has_the_reasons_that_policies_state(service: Service) -> None:
+    service.store.set(policy("readers", "alice", reason="INC-4711"), policy("others", "bob", reason="INC-1"))
+    await run(service, {"command": "get pods"})
+
+    assert service.audit()[0]["policyReasons"] == ["INC-4711"]
+
+
 BAD_INPUT = [
     pytest.param({}, "InvalidCommand", id="no command"),
     pytest.param({"command": ""}, "", id="an empty command"),
