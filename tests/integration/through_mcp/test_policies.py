@@ -220,6 +220,29 @@ class TestOwnRights:
             lambda: agent.kubectl(f"get configmaps -n {namespace}").status == "denied", "a right that went still gave"
         )
 
+    def test_a_deny_by_labels_takes_what_the_cluster_s_rbac_gives(
+        self, cluster: TestCluster, namespace_factory: NamespaceFactory, agent_factory: AgentFactory
+    ) -> None:
+        taken, left = namespace_factory(), namespace_factory()
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": taken}}
+        agent = agent_factory(
+            {
+                "rules": [{"namespaces": [taken, left], "fromRBAC": True}],
+                "deny": [{"namespaceSelector": selector, **gives("*", "configmaps")}],
+            }
+        )
+        subject = json.loads(cluster.kubectl("get", "mcpap", _policy_of(cluster, left), "-o", "json").stdout)
+        account = "{namespace}:{name}".format(**subject["spec"]["subjects"][0])
+        for namespace in (taken, left):
+            bind = ("create", "rolebinding", "own", "--clusterrole=edit", f"--serviceaccount={account}")
+            cluster.kubectl(*bind, "--namespace", namespace)
+        eventually(
+            lambda: agent.kubectl(f"create configmap made -n {left}").status == "succeeded",
+            "the client's own right gave nothing",
+        )
+        for command in ("get configmaps", "create configmap made", "delete configmap kube-root-ca.crt"):
+            assert agent.kubectl(f"{command} -n {taken}").fields["reason"] == "DeniedByRule"
+
 
 class TestDryRun:
     VERBS = "get list watch create update patch delete deletecollection"
