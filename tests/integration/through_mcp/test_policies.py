@@ -212,6 +212,9 @@ class TestOwnRights:
             lambda: agent.kubectl(f"get configmaps -n {namespace}").status == "succeeded", "a no was kept for too long"
         )
         assert agent.kubectl(f"get configmaps -n {other}").fields["reason"] == "NotInRBAC"
+        assert agent.kubectl(f"auth can-i get configmaps -n {namespace}").stdout == "yes\n"
+        assert agent.kubectl(f"auth can-i get configmaps -n {other}").stdout.startswith("no - ")
+        assert "the list may be incomplete: what a rule with fromRBAC" in agent.kubectl("auth can-i --list").everything
         assert agent.kubectl(f"get secrets -n {namespace}").fields["reason"] == "SensitiveNotNamed"
         assert agent.kubectl("get configmaps -A").status == "denied"
 
