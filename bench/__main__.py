@@ -40,11 +40,7 @@ def main() -> None:
 
 
 def _decisions(_: int) -> list[dict[str, Any]]:
-    samples = decisions.measure()
-    base = samples[0].quantile(0.5)
-    return [
-        {**item.summary(), "ratio": round(item.quantile(0.5) / base, 2), "beside": samples[0].name} for item in samples
-    ]
+    return decisions.measure()
 
 
 def _gateway(rounds: int) -> list[dict[str, Any]]:
@@ -113,7 +109,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         else:
             times = (_time(row["p50_ms"]), _time(row["p99_ms"]))
             ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
-            table.add_row(row["name"], *times, ratio, _added(row), row.get("beside", _goal(row)))
+            table.add_row(row["name"], *times, ratio, _added(row), _goal(row) or row.get("beside", ""))
     # Where nobody watches there is no width to fit into.
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(table)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Final
 
-from devtools.image.build import CLIS, build_image
+from devtools.image.build import CLIS, DEFAULT_NAME, build_image
 from devtools.image.buildah import ImageError
 from devtools.toolchain import ToolchainError
-
-_DEFAULT_NAME: Final = "docker.io/library/k8s-mcp-server:0.1.0"
 
 
 def main() -> int:
@@ -20,7 +17,7 @@ def main() -> int:
         prog="python3 -m devtools.image",
         description="Builds the Dockerfile without a container engine, from CLIs that are built already.",
     )
-    parser.add_argument("--name", default=_DEFAULT_NAME, help="of the image, with its tag")
+    parser.add_argument("--name", default=DEFAULT_NAME, help="of the image, with its tag")
     parser.add_argument("--clis", nargs="+", choices=CLIS, default=list(CLIS), help="which CLIs it has")
     parser.add_argument("--archive", type=Path, default=Path("dist/image.tar"), help="where the image goes")
     options = parser.parse_args()

@@ -21,6 +21,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 CLIS: Final = ("kubectl", "helm", "istioctl", "argocd")
 """What the image has unless told otherwise; the Dockerfile's default of CLIS."""
 
+DEFAULT_NAME: Final = "docker.io/library/k8s-mcp-server:0.1.0"
+"""As the manifests name the image, with the parts that container runtimes add."""
+
 _ALWAYS: Final = ("yq",)
 
 

@@ -164,6 +164,7 @@ def test_changing_a_policy_needs_grant_too_and_its_status_does_not(guarded: Test
 
 def test_the_admission_policy_names_the_account_that_the_manifests_make() -> None:
     account = yaml.safe_load((ROOT / "manifests" / "base" / "serviceaccount.yaml").read_text(encoding="utf-8"))
-    top = yaml.safe_load((ROOT / "manifests" / "kustomization.yaml").read_text(encoding="utf-8"))
-    assert f"system:serviceaccount:{top['namespace']}:{account['metadata']['name']}" == OWN_ACCOUNT
+    transformer = yaml.safe_load((ROOT / "manifests" / "namespace.yaml").read_text(encoding="utf-8"))
+    namespace = transformer["metadata"]["namespace"]
+    assert f"system:serviceaccount:{namespace}:{account['metadata']['name']}" == OWN_ACCOUNT
     assert OWN_ACCOUNT in ADMISSION.read_text(encoding="utf-8")

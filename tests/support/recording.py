@@ -1,4 +1,4 @@
-"""Remembers every version of every policy, namespace and ClusterRole of a cluster, as the watch told it."""
+"""Remembers every version of each policy, namespace, ClusterRole and CRD of a cluster, as the watch told it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+DECIDING = ("mcpaccesspolicies", "namespaces", "clusterroles")
+RECORDED = (*DECIDING, "customresourcedefinitions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Change:
 
 @dataclass(slots=True)
 class ObjectRecorder:
-    """Watches policies, namespaces and ClusterRoles with kubectl for as long as the ``with`` block lasts."""
+    """Watches these objects with kubectl for as long as the ``with`` block lasts."""
 
     kubectl: Path
     kubeconfig: Path
@@ -39,7 +43,7 @@ class ObjectRecorder:
     _readers: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        for kind in ("mcpaccesspolicies", "namespaces", "clusterroles"):
+        for kind in RECORDED:
             watch = subprocess.Popen(
                 [
                     str(self.kubectl),
@@ -86,8 +90,9 @@ class ObjectRecorder:
         raise LookupError(f"no object {uid} had the resourceVersion {resource_version}")
 
     def times_between(self, start: float, end: float) -> list[float]:
-        """``start``, and each moment until ``end`` at which something changed."""
-        return [start, *sorted({change.at for change in list(self.changes) if start < change.at <= end})]
+        """``start``, and each moment until ``end`` at which something changed that decides."""
+        changes = (change for change in list(self.changes) if change.kind in DECIDING)
+        return [start, *sorted({change.at for change in changes if start < change.at <= end})]
 
     def _read(self, kind: str, watch: subprocess.Popen[str]) -> None:
         for line in watch.stdout or ():  # one event a line

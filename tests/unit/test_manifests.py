@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from devtools.image.build import CLIS, DEFAULT_NAME
 from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS
 from k8s_mcp_server.gateway.outgoing import COMMANDS_GROUP
 from k8s_mcp_server.policy.environment import Environment
+from k8s_mcp_server.policy.model import ToolName
 from k8s_mcp_server.settings import Settings, load_settings
 from tests.support.monitoring import alerts, dashboard
 
@@ -164,6 +166,16 @@ def test_the_version_of_the_image_is_that_of_the_package() -> None:
     for folder in ("manifests", "manifests/preflight"):
         kustomization = yaml.safe_load((ROOT / folder / "kustomization.yaml").read_text(encoding="utf-8"))
         assert kustomization["images"][0]["newTag"] == version[1]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^ARG VERSION=(.+)$", dockerfile, re.MULTILINE) == [version[1]]
+    assert DEFAULT_NAME.endswith(f":{version[1]}")
+
+
+def test_the_clis_of_the_image_are_those_that_the_dockerfile_builds_and_the_service_knows() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (stated,) = re.findall(r'^ARG CLIS="(.+)"$', dockerfile, re.MULTILINE)
+    assert tuple(stated.split()) == CLIS
+    assert set(CLIS) == set(get_args(ToolName))
 
 
 def test_the_operating_guide_explains_every_alert_with_its_severity() -> None:

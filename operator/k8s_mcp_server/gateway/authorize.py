@@ -175,7 +175,8 @@ class Authorizer:
             for request in requests:
                 if depends_on_rbac(request, context):
                     known |= await self._look_up(request, client)
-            return _decided(requests, self.context(client=client, tool=tool) if known else context, known)
+            newest = self.context(client=client, tool=tool)  # policies may have changed during the look-ups
+            return _decided(requests, newest, known)
         except Exception:  # noqa: BLE001  logged; the edge where a fault in a decision becomes a denial
             return _faulty()
 

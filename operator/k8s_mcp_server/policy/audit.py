@@ -46,7 +46,7 @@ def pass_under_audit(case: Case) -> Decision | None:
     """Order, 4: if all policies that name the client are in mode Audit, reads above the floor pass."""
     if not all(isinstance(policy, CompiledPolicy) and policy.mode is Mode.AUDIT for policy in case.policies.named):
         return None
-    if case.has_untold_deny or not _is_above_floor(case):
+    if not _is_above_floor(case):
         return None
     denied = refuse(case, nearest=())
     return Decision(

@@ -56,10 +56,9 @@ def decide_denies(request: RequestInfo, context: DecisionContext) -> Decision:
     No answer of this function gives anything: whether a rule does is asked about that other name.
     """
     case = Case.of(request, context)
-    for step in _WITHHOLDING:
-        decision = step(case)
-        if decision is not None:
-            return decision
+    withheld = _first(_WITHHOLDING, case)
+    if withheld is not None:
+        return withheld
     if case.has_untold_deny:
         return refuse(case, nearest=())
     if case.narrowing and case.question is not None:
@@ -94,7 +93,14 @@ def depends_on_rbac(request: RequestInfo, context: DecisionContext) -> bool:
 
 def _judge(case: Case) -> Decision | None:
     """What the first step says that says anything; None when nothing allows the request."""
-    for step in _STEPS:
+    withheld = _first(_WITHHOLDING, case) or _check_active(case)
+    if withheld is not None or case.has_untold_deny:
+        return withheld
+    return _first(_GIVING, case)
+
+
+def _first(steps: Sequence[Step], case: Case) -> Decision | None:
+    for step in steps:
         decision = step(case)
         if decision is not None:
             return decision
@@ -176,7 +182,7 @@ def _check_denies(case: Case) -> Decision | None:
             taken = deny_takes(deny, case.question)
         if taken is Fit.WHOLE and _would_tell_labels(case, deny):
             case.has_untold_deny = True
-            continue  # no rule reaches this namespace, so it is refused below, and in words that do not tell its labels
+            continue  # it is refused all the same, and in words that do not tell the namespace's labels
         if taken is Fit.WHOLE:
             message = explain.denied(case.context.client, case.request, policy, rule=deny.name)
             return refusal(Reason.DENIED_BY_RULE, message, matched=reference(policy, rule=deny.name))
@@ -190,7 +196,9 @@ def _would_tell_labels(case: Case, deny: Rule) -> bool:
     question = case.question
     if question is None or question.scope is not Scope.NAMESPACED or not isinstance(deny.scope, NamespaceLabels):
         return False
-    return bool(case.request.namespace) and case.rule_in(case.request.namespace) is None
+    if not case.request.namespace or case.rule_in(case.request.namespace) is not None:
+        return False
+    return not any(isinstance(rule_gives(rule, question), Fit) for _, rule in case.rules())
 
 
 def _check_active(case: Case) -> Decision | None:
@@ -320,9 +328,7 @@ _WITHHOLDING: tuple[Step, ...] = (
     _find_scope,
     _check_denies,
 )
-_STEPS: tuple[Step, ...] = (
-    *_WITHHOLDING,
-    _check_active,
+_GIVING: tuple[Step, ...] = (
     _allow_discovery,
     _allow_own_review,
     _allow_path,

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import yaml
+
+from devtools.image.build import DEFAULT_NAME
+from devtools.manifests.kustomizations import MANIFESTS, Kustomization
 from tests.support.agent import Agent
 
 if TYPE_CHECKING:
@@ -17,8 +21,7 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "k8s-mcp-system"
 NAME: Final = "k8s-mcp-server"
-IMAGE: Final = "docker.io/library/k8s-mcp-server:0.1.0"
-"""As the manifests name it, with the parts that container runtimes add."""
+IMAGE: Final = DEFAULT_NAME
 
 AGENTS: Final = "agents"
 SHOP: Final = "shop"
@@ -128,6 +131,18 @@ class Site:
             yield str(self._get("pod", name)["status"]["podIP"])
         finally:
             self.node.kubectl("delete", "pod", name, f"--namespace={NAMESPACE}", "--wait=false")
+
+    def with_component(self, name: str) -> Callable[[dict[str, Any]], None]:
+        """What `beside` changes so that the Pod is as the Deployment's are with a component of the manifests."""
+        overlay = Kustomization(name=name, folder=MANIFESTS, components=(MANIFESTS / "components" / name,))
+        documents = yaml.safe_load_all(overlay.build(kubectl=self.node.layout.tools / "kubectl"))
+        template = next(body["spec"]["template"]["spec"] for body in documents if body["kind"] == "Deployment")
+
+        def change(spec: dict[str, Any]) -> None:
+            spec.clear()
+            spec.update(template)
+
+        return change
 
     def without_landlock(self) -> dict[str, str]:
         """A seccomp profile (of a Pod's securityContext) under which the kernel seems to have no Landlock."""

@@ -107,12 +107,15 @@ def test_a_killed_replica_fails_its_own_commands_and_no_others_and_leaves_nothin
     site.eventually(lambda: len(_commands(site)) == 2)
     address = victim.url.removeprefix("http://").partition(":")[0]
     name = next(pod["metadata"]["name"] for pod in site.pods() if pod["status"]["podIP"] == address)
-    _kill(site, name)
-    threads[0].join(10)
-    assert isinstance(outcomes["victim"], Exception)  # the connection ended without an answer: nothing is made up
-    site.eventually(lambda: len(_commands(site)) == 1)
-    threads[1].join(30)
+    with Load(survivor, f"get pods -n {SHOP}") as load:
+        _kill(site, name)
+        threads[0].join(10)
+        assert isinstance(outcomes["victim"], Exception)  # the connection ended without an answer: nothing is made up
+        site.eventually(lambda: len(_commands(site)) == 1)
+        threads[1].join(30)
+        load.more(20)
     assert outcomes["survivor"] == "timed_out"
+    assert load.calls.failures == []
     site.eventually(lambda: len(site.replicas()) == 2, within=_READY_WITHIN)
     left = site.node.kubectl("exec", name, f"--namespace={NAMESPACE}", "--", "find", "/run/k8s-mcp-server").stdout
     assert "command-" not in left

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-import yaml
 
-from devtools.manifests.kustomizations import MANIFESTS, Kustomization
 from devtools.node.pki import Authority
 from tests.e2e.node.site import HOST, NAMESPACE, READER
 
@@ -40,15 +38,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def replica(site: Site, authority: Authority) -> Iterator[str]:
     """The address of a Pod of the service as the Deployment is with the component."""
     _issue(site, authority)
-    component = Kustomization(name="tls", folder=MANIFESTS, components=(MANIFESTS / "components" / "tls",))
-    documents = yaml.safe_load_all(component.build(kubectl=site.node.layout.tools / "kubectl"))
-    template = next(body["spec"]["template"]["spec"] for body in documents if body["kind"] == "Deployment")
-
-    def change(spec: dict[str, Any]) -> None:
-        spec.clear()
-        spec.update(template)
-
-    with site.beside(_POD, change) as address:
+    with site.beside(_POD, site.with_component("tls")) as address:
         yield address
     site.node.kubectl("delete", "secret", _SECRET, f"--namespace={NAMESPACE}")
 

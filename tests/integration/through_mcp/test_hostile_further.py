@@ -212,4 +212,6 @@ def _state(cluster: TestCluster) -> str:
     """What the lines could change."""
     own = cluster.kubectl("get", "cm,deploy,pods,secrets", "-n", MINE, "-o", "name").stdout
     foreign = cluster.kubectl("get", "cm,secrets,deploy", "-n", OTHER, "-o", "yaml").stdout
-    return own + foreign + cluster.kubectl("get", "ns,nodes,clusterrolebindings", "-o", "name").stdout
+    # Namespaces that other tests have left may go meanwhile.
+    namespaces = cluster.kubectl("get", "ns", "--field-selector=status.phase=Active", "-o", "name").stdout
+    return own + foreign + namespaces + cluster.kubectl("get", "nodes,clusterrolebindings", "-o", "name").stdout

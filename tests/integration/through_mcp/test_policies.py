@@ -212,6 +212,9 @@ class TestOwnRights:
             lambda: agent.kubectl(f"get configmaps -n {namespace}").status == "succeeded", "a no was kept for too long"
         )
         assert agent.kubectl(f"get configmaps -n {other}").fields["reason"] == "NotInRBAC"
+        assert agent.kubectl(f"auth can-i get configmaps -n {namespace}").stdout == "yes\n"
+        assert agent.kubectl(f"auth can-i get configmaps -n {other}").stdout.startswith("no - ")
+        assert "the list may be incomplete: what a rule with fromRBAC" in agent.kubectl("auth can-i --list").everything
         assert agent.kubectl(f"get secrets -n {namespace}").fields["reason"] == "SensitiveNotNamed"
         assert agent.kubectl("get configmaps -A").status == "denied"
 
@@ -219,6 +222,29 @@ class TestOwnRights:
         eventually(
             lambda: agent.kubectl(f"get configmaps -n {namespace}").status == "denied", "a right that went still gave"
         )
+
+    def test_a_deny_by_labels_takes_what_the_cluster_s_rbac_gives(
+        self, cluster: TestCluster, namespace_factory: NamespaceFactory, agent_factory: AgentFactory
+    ) -> None:
+        taken, left = namespace_factory(), namespace_factory()
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": taken}}
+        agent = agent_factory(
+            {
+                "rules": [{"namespaces": [taken, left], "fromRBAC": True}],
+                "deny": [{"namespaceSelector": selector, **gives("*", "configmaps")}],
+            }
+        )
+        subject = json.loads(cluster.kubectl("get", "mcpap", _policy_of(cluster, left), "-o", "json").stdout)
+        account = "{namespace}:{name}".format(**subject["spec"]["subjects"][0])
+        for namespace in (taken, left):
+            bind = ("create", "rolebinding", "own", "--clusterrole=edit", f"--serviceaccount={account}")
+            cluster.kubectl(*bind, "--namespace", namespace)
+        eventually(
+            lambda: agent.kubectl(f"create configmap made -n {left}").status == "succeeded",
+            "the client's own right gave nothing",
+        )
+        for command in ("get configmaps", "create configmap made", "delete configmap kube-root-ca.crt"):
+            assert agent.kubectl(f"{command} -n {taken}").fields["reason"] == "DeniedByRule"
 
 
 class TestDryRun:

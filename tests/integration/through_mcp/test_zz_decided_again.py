@@ -1,8 +1,7 @@
 """After all other tests: every request that reached the API server through the gateway is decided a second time.
 
-The API server's audit log says what it saw; the recording says which policies, namespaces and roles there
-were. The file's
-name puts it last in its folder, so that it sees what the others did.
+The API server's audit log says what it saw; the recording says which policies, namespaces, roles and kinds there
+were. The file's name puts it last in its folder, so that it sees what the others did.
 """
 
 from __future__ import annotations
@@ -110,8 +109,14 @@ def _attributes(request: RequestInfo) -> dict[str, str]:
     }
 
 
-def _catalog(cluster: TestCluster) -> Catalog:
-    resources = []
+def _catalog(cluster: TestCluster, recorder: ObjectRecorder) -> Catalog:
+    """What is served now, and what tests have defined meanwhile."""
+    specs = (change.body["spec"] for change in recorder.changes if change.kind == "customresourcedefinitions")
+    defined = {(spec["group"], spec["names"]["plural"], spec["scope"] == "Namespaced") for spec in specs}
+    resources = [
+        ApiResource(group=group, resource=name, kind="", scope=Scope.NAMESPACED if namespaced else Scope.CLUSTER)
+        for group, name, namespaced in defined
+    ]
     for scope, namespaced in ((Scope.NAMESPACED, "true"), (Scope.CLUSTER, "false")):
         names = cluster.kubectl("api-resources", f"--namespaced={namespaced}", "--output=name").stdout.split()
         for name in names:
@@ -239,7 +244,7 @@ def test_every_request_that_reached_the_api_server_was_rightly_allowed(
     recorder: ObjectRecorder,
     audit_log: Path,
 ) -> None:
-    catalog, snapshots = _catalog(cluster), _Snapshots(recorder)
+    catalog, snapshots = _catalog(cluster, recorder), _Snapshots(recorder)
     records = {line["auditID"]: line for line in _records(replicas, kind="Request")}
     groups = {line["commandID"]: line["groups"] for line in _records(replicas, kind="Command")}
     events = _through_gateway(audit_log, installed)

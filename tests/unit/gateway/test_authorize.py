@@ -55,9 +55,11 @@ class Sources:
         self.seconds = 0.0
         self.gives: bool | None = None
         self.reviewed: list[str] = []
+        self.meanwhile: Snapshot | None = None  # comes while a look-up runs
 
     async def review(self, client: Client, request: RequestInfo) -> bool:
         self.reviewed.append(f"{client.username} {request.verb} {request.resource}")
+        self.snapshot = self.meanwhile or self.snapshot
         if self.gives is None:
             raise Unavailable("the API server does not answer")
         return self.gives
@@ -180,6 +182,16 @@ class TestOwnRights:
         update = info("PUT", "/api/v1/namespaces/a/pods/p/status")
         await authorizer(sources).authorize([GET, update], client=AGENT, tool=Tool.KUBECTL)
         assert sources.reviewed == [f"{AGENT.username} get pods", f"{AGENT.username} update pods"]
+
+    @pytest.mark.parametrize("gives", [True, False, None])
+    async def test_a_policy_that_went_while_it_was_looked_up_gives_nothing(self, gives: bool | None) -> None:
+        sources = self.sources(gives=gives)
+        rules = [*POLICY["spec"]["rules"], {"namespaces": ["a"], "fromRBAC": True}]  # type: ignore[index]  # a mapping
+        before = read_policy({**POLICY, "spec": {**POLICY["spec"], "rules": rules}})  # type: ignore[dict-item]  # a mapping
+        sources.snapshot = Snapshot.build([before], [Namespace(name="a", labels={})])
+        sources.meanwhile = Snapshot.build([], [Namespace(name="a", labels={})])
+        decision = await authorizer(sources).authorize([GET], client=AGENT, tool=Tool.KUBECTL)
+        assert (decision.reason, len(sources.reviewed)) == (Reason.NO_POLICY, 1)
 
     @pytest.mark.parametrize("gives", [True, False, None])
     async def test_a_request_that_runs_is_decided_by_the_last_answer(self, gives: bool | None) -> None:

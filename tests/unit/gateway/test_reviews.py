@@ -253,6 +253,28 @@ async def test_rules_are_answered_in_one_document(bench: Bench) -> None:
     assert json.loads(bench.upstream.requests[0].body)["spec"] == {"namespace": "team-a"}
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param(
+            {"namespaces": ["team-a"], "fromRBAC": True}, "what a rule with fromRBAC gives is left out", id="own"
+        ),
+        pytest.param(rule("get", "pods"), "", id="the policy's"),
+    ],
+)
+async def test_a_list_of_rules_says_when_it_leaves_out_the_clients_own_rights(
+    bench: Bench, given: dict[str, Any], said: str
+) -> None:
+    asking = context([policy("p", given, subjects=[{"kind": "User", "name": "oidc:alice"}])])
+    bench.authorizer.snapshot = asking.snapshot
+    session = bench.gateway.open(client=Client(username="oidc:alice"), tool=Tool.KUBECTL, command_id="c-2")
+    answering(bench, {"resourceRules": [EVERYTHING]})
+    body = json.dumps({"spec": {"namespace": "team-a"}}).encode()
+    status = (await bench.ask("POST", RULES, token=session.token, headers=(JSON,), body=body)).json()["status"]
+    assert status["incomplete"] is bool(said)
+    assert status["evaluationError"].partition(";")[0] == said
+
+
 SERVED = Catalog(
     [
         ApiResource(

@@ -67,6 +67,14 @@ def test_a_deny_wins_over_the_clients_own_rights() -> None:
     assert decision.reason is Reason.DENIED_BY_RULE
 
 
+@pytest.mark.parametrize("verb", ["get", "update", "delete"])
+def test_a_deny_by_labels_wins_over_the_clients_own_rights_and_tells_nobody_else_of_the_labels(verb: str) -> None:
+    deny = [rule("*", "configmaps", namespaceSelector={"matchLabels": {"team": "a"}})]
+    assert asked(f"{verb} configmaps x -n team-a", OWN, deny=deny).reason is Reason.DENIED_BY_RULE
+    assert asked(f"{verb} configmaps x -n team-b", OWN, deny=deny).allowed
+    assert asked(f"{verb} configmaps x -n team-a", OWN, deny=deny, in_rbac=False).reason is Reason.NOT_IN_RBAC
+
+
 def test_a_list_of_all_namespaces_is_for_who_may_list_them_all_and_is_cut_to_the_rule() -> None:
     decision = asked("list configmaps", OWN)
     assert seen(decision, "team-a/x", "default/x", "kube-system/x") == ["team-a/x", "kube-system/x"]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k8s_mcp_server.policy.decide import decide
+from k8s_mcp_server.policy.decide import decide, decide_denies
 from k8s_mcp_server.policy.decision import Decision, Verdict
+from k8s_mcp_server.policy.rights import Rights
 from tests.support.asking import CATALOG, NAMESPACES, context, policy, request
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def rules(*, reading_only_with_star: bool) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-RULES = rules(reading_only_with_star=True)
+OWN_RIGHTS = st.builds(lambda scope, **fields: {**scope, **fields, "fromRBAC": True}, SCOPES, verbs=some(VERBS, "*"))
+RULES = st.one_of(rules(reading_only_with_star=True), OWN_RIGHTS)
 DENIES = rules(reading_only_with_star=False)
 POLICIES: st.SearchStrategy[list[CompiledPolicy]] = st.lists(
     st.builds(
@@ -81,12 +83,12 @@ POLICIES: st.SearchStrategy[list[CompiledPolicy]] = st.lists(
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> RequestInfo:
+def requests(draw: st.DrawFn, namespaces: tuple[str, ...] = ("", *NAMESPACES, "new")) -> RequestInfo:
     resource = draw(st.sampled_from(list(CATALOG)))
     group = f".{resource.group}" if resource.group else ""
     subresource = draw(st.sampled_from(["", "", "/exec", "/log", "/status"]))
     name = draw(st.sampled_from(["", *NAMES]))
-    namespace = draw(st.sampled_from(["", *NAMESPACES, "new"]))
+    namespace = draw(st.sampled_from(namespaces))
     text = f"{draw(st.sampled_from(VERBS))} {resource.resource}{group}{subresource} {name}"
     return request(text + (f" -n {namespace}" if namespace and resource.scope == "Namespaced" else ""))
 
@@ -100,7 +102,8 @@ def shown(decision: Decision) -> frozenset[tuple[str, str]]:
 
 
 def answers(asked: RequestInfo, policies: list[CompiledPolicy]) -> Decision:
-    return decide(asked, context(policies))
+    """What the policies say to a client to whom the cluster's own RBAC gives everything."""
+    return decide(asked, replace(context(policies), rights=Rights(answers={asked: True})))
 
 
 THOROUGH = settings(max_examples=60, deadline=None)
@@ -115,6 +118,18 @@ def test_adding_a_deny_never_widens(
     denied = replace(target, denies=(*target.denies, *policy("x", deny=[deny]).denies))
     more = [denied if item is target else item for item in policies]
     assert shown(answers(asked, more)) <= shown(answers(asked, policies))
+
+
+WIDE_DENIES = st.builds(lambda scope: {**scope, "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, SCOPES)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(RULES, min_size=1, max_size=2), WIDE_DENIES, requests(namespaces=("", "team-a", "team-b")))
+def test_nothing_that_a_deny_takes_is_ever_given(
+    given_rules: list[dict[str, Any]], deny: dict[str, Any], asked: RequestInfo
+) -> None:
+    policies = [policy("policy", *given_rules, deny=[deny])]
+    assert shown(answers(asked, policies)) <= shown(decide_denies(asked, context(policies)))
 
 
 @THOROUGH

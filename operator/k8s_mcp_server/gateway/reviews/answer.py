@@ -40,6 +40,7 @@ _KINDS: Final = {
 _VERSION: Final = "v1"
 _EVERYTHING: Final = "no policy gives everything; ask about one resource, or for the whole list (--list)"
 _EVERYWHERE: Final = "no policy gives this in all namespaces at once; ask about one namespace"
+_OWN_RIGHTS: Final = "what a rule with fromRBAC gives is left out; ask about one action (auth can-i VERB RESOURCE)"
 _NOT_EVALUATED: Final = "the API server could not evaluate all of its own rules"
 
 
@@ -127,8 +128,8 @@ class SelfReviews:
         status = wire.RulesStatus(
             resource_rules=tuple(found),
             non_resource_rules=tuple(listing.path_rules()),
-            incomplete=rbac.incomplete,
-            evaluation_error=_faults(rbac),
+            incomplete=rbac.incomplete or listing.leaves_out_own_rights,
+            evaluation_error=_faults(rbac) or (_OWN_RIGHTS if listing.leaves_out_own_rights else ""),
         )
         return wire.write_answer(kind, spec, status)
 

@@ -72,6 +72,11 @@ class Listing:
         case = Case.of(path_request(NonResourceAttributes()), context)
         self._rules = tuple(rule for _, rule in case.rules())
 
+    @property
+    def leaves_out_own_rights(self) -> bool:
+        """Whether a rule gives what the client's own RBAC gives, which is asked about one action at a time."""
+        return any(rule.from_rbac for rule in self._rules)
+
     def resource_rules(self) -> Iterator[tuple[ResourceRule, ...]]:
         """The rules for one resource after the other, also where there are none, so that others get a turn."""
         for resource in self._context.catalog:
