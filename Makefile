@@ -80,7 +80,7 @@ examples: $(READY) ## The example policies pass the policy commands that they ar
 	@$(BIN)/k8s-mcp-server policy test examples/policies
 
 .PHONY: tools
-tools: $(READY) ## Build the cluster and the CLIs from their Go modules (about 12 minutes, once a machine)
+tools: $(READY) ## Build the cluster and the CLIs from their Go modules (about 10 minutes on two cores, once a machine)
 	@$(BIN)/python -m devtools.toolchain ensure
 
 .PHONY: manifests-check
