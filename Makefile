@@ -93,9 +93,20 @@ $(SCAN): requirements-scan.lock
 	@.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-scan.lock
 	@touch $@
 
-.PHONY: integration
-integration: tools ## Integration tests: a real API server on KWOK
-	@$(BIN)/pytest tests/integration -m integration
+# Each half has a cluster of its own and mostly waits, so both at once take little longer than one. An existing cluster bears one.
+HALVES := integration-through-mcp integration-below
+AT_ONCE = $(if $(filter-out false 0 no,$(K8S_MCP_TEST_USE_EXISTING_CLUSTER)),1,2)
+
+.PHONY: integration $(HALVES)
+integration: tools ## Integration tests: a real API server on KWOK, two halves at once
+	@echo "Integration tests: two halves at once, each is shown when it has ended (some minutes)"
+	@$(MAKE) -j$(AT_ONCE) --output-sync=target --keep-going $(HALVES)
+
+integration-through-mcp: $(READY)
+	@$(BIN)/pytest tests/integration/through_mcp -m integration
+
+integration-below: $(READY)
+	@$(BIN)/pytest tests/integration --ignore=tests/integration/through_mcp -m integration
 
 OLDEST := gateway test_requestinfo_audit.py test_crd.py test_controller.py test_policy_authors.py \
 	test_filtered_equivalence.py test_token_review.py

@@ -220,7 +220,9 @@ async def test_a_name_is_looked_up_once_and_the_checked_address_is_used(bench: B
         assert await client.reader.read(100) == b"hello yourself"
 
 
-async def test_the_api_server_and_the_gateway_are_never_connected_to(bench: Bench) -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1"])
+async def test_the_api_server_and_the_gateway_are_never_connected_to(bench: Bench, address: str) -> None:
+    bench.addresses["api.example.com"] = [address]
     assert await bench.status(f"api.example.com:{bench.api_port}") == 403
     assert "the API server or the service itself" in bench.session.denials[0]
 

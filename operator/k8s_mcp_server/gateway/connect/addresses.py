@@ -76,6 +76,12 @@ class Addresses:
     async def _find(self, host: str, port: int) -> list[Address]:
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                return [ip_address(text.partition("%")[0]) for text in await self.look_up(host, port)]
+                return [_address(text) for text in await self.look_up(host, port)]
         except (OSError, TimeoutError, ValueError, UnicodeError):
             return []
+
+
+def _address(text: str) -> Address:
+    """The address that a connection really goes to: what is IPv4 within IPv6 is IPv4."""
+    address = ip_address(text.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
