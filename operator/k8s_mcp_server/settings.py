@@ -161,12 +161,12 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
     )
 
-    host: str = "0.0.0.0"  # noqa: S104 - in a pod, the Service and the kubelet come from outside
-    """address that MCP listens on"""
+    host: str = ""
+    """address that MCP listens on; empty for all of the pod's, IPv4 and IPv6"""
     port: Port = 8080
     """port that MCP listens on; 0 takes a free one"""
-    health_host: str = "0.0.0.0"  # noqa: S104 - as above
-    """address of /livez, /readyz and /metrics"""
+    health_host: str = ""
+    """address of /livez, /readyz and /metrics; empty for all of the pod's"""
     health_port: Port = 8081
     """port of /livez, /readyz and /metrics; 0 takes a free one"""
     tls_cert_file: AbsolutePath | None = None

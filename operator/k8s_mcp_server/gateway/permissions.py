@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
 
 _APPLY_PATCH: Final = "application/apply-patch+"
+_CONNECT_VERBS: Final = frozenset({"get", "create"})  # no other method opens a stream
 _CONNECT_SUBRESOURCES: Final = frozenset({"exec", "attach", "portforward"})
 # What kube-apiserver exempts from its request timeout: BasicLongRunningRequestCheck with these sets,
 # k8s.io/kubernetes/pkg/controlplane/apiserver/config.go.
@@ -36,7 +37,7 @@ def required_requests(info: RequestInfo, *, method: str, content_type: str) -> t
     if not info.is_resource_request:
         return (info,)
     create = replace(info, verb="create")
-    if is_connect(info):
+    if is_connect(info) and info.verb in _CONNECT_VERBS:
         return (create,)
     is_apply = method == "PATCH" and content_type.lower().startswith(_APPLY_PATCH)
     may_create = (method == "PUT" or is_apply) and not info.subresource

@@ -53,7 +53,7 @@ class Opening:
 
     def covers(self, request: RequestInfo) -> bool:
         """Whether the request is of this kind."""
-        verb = "create" if self.resource == "pods/portforward" else request.verb
+        verb = "create" if self.resource == "pods/portforward" and request.verb == "get" else request.verb
         return (
             request.is_resource_request
             and verb in self.verbs

@@ -15,7 +15,7 @@ from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.explain import printable, resource
 from k8s_mcp_server.policy.scopes import ClusterScope, NamespaceLabels, NamespaceNames, Operator, Reach, reach
 from k8s_mcp_server.policy.sensitive import COLLECTION_READS
-from k8s_mcp_server.policy.virtual import ARGOCD_GROUP, scope_of
+from k8s_mcp_server.policy.virtual import ARGOCD_GROUP, VIRTUAL_GROUPS, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,9 +97,10 @@ def _other_verbs(rule: Rule, asked: str) -> Iterator[str]:
 
 
 def _other_resources(rule: Rule, request: RequestInfo, case: Case) -> Iterator[RequestInfo]:
-    """What a rule names, in the scope of the request."""
+    """What a rule names, in the scope of the request, and for its CLI: a virtual group stands by itself."""
     verb = request.verb if rule.has_verb(request.verb) else next(_other_verbs(rule, request.verb), "")
-    for group in sorted(rule.groups):
+    own = {request.api_group} & VIRTUAL_GROUPS
+    for group in sorted(own & rule.groups if own else rule.groups - VIRTUAL_GROUPS):
         for plural in sorted(rule.resources):
             scope = scope_of(case.context.catalog, group=group, resource=plural)
             if verb and scope is (Scope.NAMESPACED if request.namespace else Scope.CLUSTER):

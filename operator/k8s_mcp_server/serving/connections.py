@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 _AUTHENTICATED: Final = "k8s_mcp_server.connection_authenticated"
+_IPV4_IN_IPV6: Final = "::ffff:"  # RFC 4291, 2.5.5.2: IPv4 peers of a socket that serves both
 _SECONDS_BETWEEN_WARNINGS: Final = 60.0
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class GuardedProtocol(H11Protocol):
     @property
     def address(self) -> str:
         """The peer's IP address."""
-        return self.client[0] if self.client else ""
+        return self.client[0].removeprefix(_IPV4_IN_IPV6) if self.client else ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Begin, unless there are too many connections."""

@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from k8s_mcp_server.errors import Unavailable
+from k8s_mcp_server.policy.identity import Client
+from k8s_mcp_server.serving.bodies import Bodies, BodiesTooLarge
 from k8s_mcp_server.serving.caller import Caller
 from k8s_mcp_server.serving.connections import mark_authenticated
 from k8s_mcp_server.serving.metadata import metadata_url
@@ -40,6 +42,7 @@ class Edge:
         authenticator: decides on tokens.
         security: which Host and Origin headers are ours.
         public_url: the endpoint's URL as clients write it; empty when it is to be taken from the Host header.
+        most_arriving: bytes of one client's bodies that may be under way at once.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class Edge:
         authenticator: Authenticator,
         security: TransportSecuritySettings,
         public_url: str = "",
+        most_arriving: int,
     ) -> None:
+        self._bodies = Bodies(most=most_arriving)
         self._app = AuthContextMiddleware(app)
         self._authenticator = authenticator
         self._security = TransportSecurityMiddleware(security)
@@ -63,15 +68,21 @@ class Edge:
         response = await self._security.validate_request(request)
         if response is None and request.method != "POST":
             response = _method_not_allowed()
-        if response is None:
-            response = await self._authenticate(request, scope)
-        if response is not None:
-            await response(scope, receive, send)
+        found = response or await self._authenticate(request)
+        if not isinstance(found, Client):
+            await found(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        client = found
+        scope["user"] = Caller(client)
+        mark_authenticated(scope)
+        try:
+            with self._bodies.counted(client, receive) as counted:
+                await self._app(scope, counted, send)
+        except BodiesTooLarge as error:  # while the body was read: nothing was answered
+            await _too_many(str(error))(scope, receive, send)
 
-    async def _authenticate(self, request: Request, scope: Scope) -> JSONResponse | None:
-        """Put the caller into ``scope``, or the answer that says why there is none."""
+    async def _authenticate(self, request: Request) -> Client | JSONResponse:
+        """The client, or the answer that says why there is none."""
         headers = request.headers.getlist("authorization")
         if len(headers) > 1:
             return self._challenge(request, 400, "invalid_request", "send one Authorization header")
@@ -90,9 +101,7 @@ class Edge:
             return self._challenge(
                 request, 401, "invalid_token", "the token is not valid for this service: expired, or another audience"
             )
-        scope["user"] = Caller(client)
-        mark_authenticated(scope)
-        return None
+        return client
 
     def _challenge(self, request: Request, status: int, error: str, description: str) -> JSONResponse:
         # RFC 6750 §3.1: without authentication information no error code is given.
@@ -109,6 +118,14 @@ def _method_not_allowed() -> JSONResponse:
     # The stateless transport has nothing to stream on GET and no session to DELETE.
     error = {"code": -32600, "message": "Method Not Allowed: POST JSON-RPC messages to this endpoint"}
     return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 405, headers={"Allow": "POST"})
+
+
+def _too_many(what: str) -> JSONResponse:
+    return JSONResponse(
+        {"error": "too_many_requests", "error_description": f"{what}; send them one after the other"},
+        429,
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
 
 
 def _unavailable() -> JSONResponse:

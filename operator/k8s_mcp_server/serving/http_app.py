@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.serving.authentication import Authenticator
     from k8s_mcp_server.serving.mcp_server import AgentServer
 
+_LARGE_BODIES_AT_ONCE = 4  # of one client; small ones need no count
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -67,7 +68,13 @@ def mcp_app(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the edge has done it
     )
     endpoint = next(route.endpoint for route in transport.routes if isinstance(route, Route))
-    edge = Edge(endpoint, authenticator=authenticator, security=security, public_url=public_url)
+    edge = Edge(
+        endpoint,
+        authenticator=authenticator,
+        security=security,
+        public_url=public_url,
+        most_arriving=_LARGE_BODIES_AT_ONCE * max_body,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

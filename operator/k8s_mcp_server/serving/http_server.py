@@ -85,7 +85,7 @@ class HttpServer:
 
     Args:
         app: the application; its lifespan runs meanwhile.
-        host: address to listen on.
+        host: address to listen on; empty for all addresses, IPv4's and IPv6's.
         port: port to listen on; 0 takes a free one.
         limits: what peers may hold.
         tls: what to serve HTTPS with; None serves HTTP.
@@ -165,9 +165,14 @@ class HttpServer:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not host and socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on port {port}: {error.strerror}") from error
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:

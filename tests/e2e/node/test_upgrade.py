@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
+_REPOSITORY, _, _TODAY = IMAGE.rpartition(":")
 _EARLIER: Final = "earlier"
 _BUSY: Final = {**READER, "limits": {"concurrentCommands": 50, "commandsPerMinute": 10000}}
 _FROM_THERE: Final = ("crds", "manifests", "operator", "kustomization.yaml", "pyproject.toml", "requirements.lock")
@@ -41,7 +43,8 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commits = _git("log", "--first-parent", "--max-count=2", "--format=%H", "--", "operator").split()
     tree = tmp_path_factory.mktemp("earlier")
     archive = tree / "tree.tar"
-    for commit, names in (("HEAD", ()), (commits[-1], _FROM_THERE)):
+    today = [entry for entry in _git("ls-tree", "--name-only", "HEAD").splitlines() if entry not in _FROM_THERE]
+    for commit, names in (("HEAD", today), (commits[-1], _FROM_THERE)):
         _git("archive", f"--output={archive}", commit, *names)
         subprocess.run(["tar", "-xf", archive, "-C", tree], check=True)
     archive.unlink()
@@ -51,13 +54,13 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def on_earlier(site: Site, earlier: Path, tmp_path: Path) -> Iterator[None]:
     """The site as that commit states it; in the end as this tree does."""
-    name = IMAGE.rpartition(":")[0] + f":{_EARLIER}"
+    name = f"{_REPOSITORY}:{_EARLIER}"
     image = build_image(name, archive=tmp_path / "image.tar", source=earlier)
     site.node.import_image(image.archive)
     kustomization = earlier / "manifests" / "kustomization.yaml"
-    text = kustomization.read_text(encoding="utf-8")
-    assert "newTag: 0.1.0" in text
-    kustomization.write_text(text.replace("newTag: 0.1.0", f"newTag: {_EARLIER}"), encoding="utf-8")
+    text, tags = re.subn(r"newTag: \S+", f"newTag: {_EARLIER}", kustomization.read_text(encoding="utf-8"))
+    assert tags == 1
+    kustomization.write_text(text, encoding="utf-8")
     _apply(site, earlier)
     yield
     _apply(site, _ROOT)
@@ -74,7 +77,7 @@ def test_an_upgrade_from_an_earlier_commit_costs_no_call(
         site.eventually(lambda: not before & {pod["metadata"]["name"] for pod in site.pods()}, within=_READY_WITHIN)
         load.more(20)
     assert load.calls.failures == []
-    assert _images(site) == {"0.1.0"}
+    assert _images(site) == {_TODAY}
     measured("upgrade", f"{load.calls.answered} calls, none failed, slowest {load.calls.longest:.1f} s")
 
 

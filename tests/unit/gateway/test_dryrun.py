@@ -63,6 +63,10 @@ async def test_writes_that_are_made_are_counted_but_not_the_client_s_own_dry_run
     await bench.ask("POST", MAPS, body=b"{}")
     await bench.ask("POST", f"{MAPS}?dryRun=All", body=b"{}")
     assert (bench.session.dry_runs, bench.session.writes) == (0, 1)
+    await bench.ask("DELETE", f"{MAPS}/x?dryRun=All")
+    assert bench.session.writes == 1
+    await bench.ask("DELETE", f"{MAPS}/x?dryRun=All", body=b"{}")  # the API server does not look at the query then
+    assert bench.session.writes == 2
 
 
 @pytest.mark.parametrize("target", [f"{MAPS}/x", MAPS], ids=["delete", "deletecollection"])

@@ -218,6 +218,8 @@ async def test_an_answer_without_a_body_has_none(bench: Bench) -> None:
         ("GET", f"{PODS}/p/exec?command=id", "", ["create"]),
         ("POST", f"{PODS}/p/attach", "", ["create"]),
         ("GET", f"{PODS}/p/portforward", "", ["create"]),
+        ("DELETE", f"{PODS}/p/exec", "", ["delete"]),
+        ("PATCH", f"{PODS}/p/portforward", "application/merge-patch+json", ["patch"]),
         ("GET", f"{PODS}/p/log", "", ["get"]),
         ("GET", f"{PODS}/p/proxy/x", "", ["get"]),
         ("DELETE", PODS, "", ["deletecollection"]),

@@ -161,6 +161,14 @@ async def test_a_planned_port_forward_carries_what_was_planned(bench: Bench) -> 
     assert (bench.session.requests_allowed, bench.session.requests_denied, bench.session.writes) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH"])
+async def test_a_planned_port_forward_is_opened_and_nothing_else_is_done_to_it(bench: Bench, method: str) -> None:
+    bench.session.plan = CommandPlan(openings=(FORWARD,))
+    bench.authorizer.rule = only_virtual
+    assert (await bench.ask(method, f"{POD}/portforward", headers=TUNNEL)).status == 403
+    assert bench.upstream.requests == []
+
+
 @pytest.mark.parametrize(
     ("frames", "why"),
     [

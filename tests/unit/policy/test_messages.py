@@ -116,6 +116,14 @@ def test_the_nearest_things_of_a_named_rule_carry_a_name() -> None:
     assert ask("get configmaps other -n team-a", named).nearest == ("get configmaps settings in team-a",)
 
 
+def test_what_only_another_cli_has_is_not_near() -> None:
+    both = grant(
+        rule("get list", "releases", groups="helm.sh"), rule("get list", "configmaps"), tools=["kubectl", "helm"]
+    )
+    assert ask("get services x -n team-a", both).nearest == ("get configmaps in team-a",)
+    assert not [near for near in ask("delete releases.helm.sh x -n team-a", both).nearest if "configmaps" in near]
+
+
 @pytest.mark.parametrize("reason", [Reason.BLOCKED, Reason.POLICY_SUSPENDED, Reason.SNAPSHOT_STALE])
 def test_nothing_is_near_when_everything_is_refused(reason: Reason) -> None:
     spec = {"block": True} if reason is Reason.BLOCKED else {"suspend": reason is Reason.POLICY_SUSPENDED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -18,7 +19,11 @@ HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "app
 
 
 async def send(
-    service: Service, *, method: str = "POST", content: bytes | None = None, **headers: str | list[str]
+    service: Service,
+    *,
+    method: str = "POST",
+    content: bytes | None = None,
+    **headers: str | list[str],
 ) -> httpx2.Response:
     pairs = list(HEADERS.items())
     for name, value in headers.items():
@@ -135,6 +140,37 @@ async def test_a_body_above_the_limit_is_413() -> None:
         response = await send(service, Authorization="Bearer alice", content=b" " * (MAX_BODY + 1))
 
     assert response.status_code == 413
+
+
+async def test_a_client_cannot_let_many_large_bodies_arrive_at_once() -> None:
+    """Each is within the limit of one request; all of a client's together may hold four times that."""
+    large, complete = b" " * (MAX_BODY - 2**16), asyncio.Event()
+
+    async def send_slowly(service: Service) -> bytes:
+        address = httpx2.URL(service.url)
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        head = (f"{name}: {value}" for name, value in {**HEADERS, "Authorization": "Bearer alice"}.items())
+        lines = ("POST /mcp HTTP/1.1", f"Host: {address.netloc.decode()}", f"Content-Length: {len(large) + 1}", *head)
+        writer.write("\r\n".join((*lines, "", "")).encode() + large)
+        answer = asyncio.create_task(reader.readline())
+        await asyncio.wait({answer, asyncio.create_task(complete.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        writer.write(b" ")
+        status = await answer
+        writer.transport.abort()
+        return status
+
+    async with serving() as service, asyncio.timeout(30):
+        sending = {asyncio.create_task(send_slowly(service)) for _ in range(5)}
+        refused, arriving = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+        small = await send(service, Authorization="Bearer alice")
+        other = await send(service, content=large, Authorization="Bearer bob")
+        complete.set()
+        await asyncio.wait(arriving)
+        again = await send(service, content=large, Authorization="Bearer alice")
+
+    assert [task.result()[:12] for task in refused] == [b"HTTP/1.1 429"]
+    assert [task.result()[:12] for task in arriving] == [b"HTTP/1.1 400"] * 4
+    assert (small.status_code, other.status_code, again.status_code) == (200, 400, 400)
 
 
 async def test_a_token_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:

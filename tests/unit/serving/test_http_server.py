@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.responses import PlainTextResponse
 
+from k8s_mcp_server.serving.connections import ConnectionLimits
 from k8s_mcp_server.serving.http_server import HttpServer
 
 if TYPE_CHECKING:
@@ -38,6 +39,23 @@ async def test_a_server_that_leaves_serves_on_and_ends_each_connection_with_its_
             assert "connection: close" in await _answer(reader)
             assert await reader.read() == b""
             writer.close()
+        await server.stop(grace_seconds=1)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_without_a_host_clients_of_both_address_families_are_served_and_called_by_their_address(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(20):
+        server = HttpServer(_without_lifespan, host="", port=0, limits=ConnectionLimits(per_address=1))
+        await server.start()
+        first = await asyncio.open_connection(address, server.port)
+        reader, writer = await asyncio.open_connection(address, server.port)
+        writer.write(_REQUEST)
+        assert await _answer(reader)
+        assert f"all 1 connections of {address} are in use" in caplog.messages
+        for each in (first[1], writer):
+            each.close()
         await server.stop(grace_seconds=1)
 
 
