@@ -64,6 +64,19 @@ def test_one_apply_installs_the_manifests_on_an_empty_cluster_without_a_warning(
     assert "successfully rolled out" in empty.kubectl(*rollout).stdout
 
 
+def test_replicas_are_on_different_nodes_after_every_rollout_too(empty: TestCluster) -> None:
+    """Replicas of the release before must not count: they are on their way out."""
+    deployment = ("deployment/k8s-mcp-server", "--namespace=k8s-mcp-system")
+    found = []
+    for number in range(4):
+        empty.kubectl("set", "env", *deployment, f"ROLLOUT={number}")
+        empty.kubectl("rollout", "status", *deployment, "--timeout=60s")
+        pods = json.loads(empty.kubectl("get", "pods", "--namespace=k8s-mcp-system", "--output=json").stdout)["items"]
+        staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        found.append(sorted(pod["spec"]["nodeName"] for pod in staying))
+    assert all(len(set(nodes)) == len(nodes) == 2 for nodes in found), found
+
+
 @pytest.mark.parametrize("kustomization", [pytest.param(each, id=each.name) for each in kustomizations()])
 def test_the_api_server_takes_every_object_without_a_warning(
     prepared: TestCluster, kubectl: Path, kustomization: Kustomization

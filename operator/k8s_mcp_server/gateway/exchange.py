@@ -150,8 +150,9 @@ class Exchange(ServedRequest):
             self._decision = NOTHING_FOR_ANYBODY
             raise LeftOut
         self._required, self._made = (right,), required
-        withheld = await authorizer.find_withheld(self._made, client=client, tool=tool)
-        return withheld or as_whole(await authorizer.authorize(self._required, client=client, tool=tool))
+        await authorizer.find_withheld(self._made, client=client, tool=tool)  # looks up what is not known yet
+        decision = as_whole(await authorizer.authorize(self._required, client=client, tool=tool))
+        return authorizer.withheld(self._made, client=client, tool=tool) or decision
 
     def _decide_again(self, session: CommandSession) -> Decision:
         withheld = self._services.authorizer.withheld(self._made, client=session.client, tool=session.tool)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,8 +23,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
+_MCP = 8080
 _READY_WITHIN = 90.0
 _BUSY = {**READER, "limits": {"concurrentCommands": 50, "commandsPerMinute": 10000}}
+_FOLLOWING = {
+    **_BUSY,
+    "rules": [*READER["rules"], {**READER["rules"][0], "resources": ["pods/log"], "verbs": ["get"]}],
+}
 
 
 @pytest.fixture
@@ -86,13 +93,29 @@ def test_after_a_restart_of_the_api_server_the_same_replicas_go_on(site: Site, l
     assert _restarts(site) == 0
 
 
+def test_replicas_that_are_replaced_let_their_commands_end_and_then_go(
+    site: Site, agent_factory: Callable[..., Agent]
+) -> None:
+    site.await_rollout()
+    agent = agent_factory(_FOLLOWING)
+    before, addresses = _names(site), site.replicas()
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(agent.kubectl, f"logs --follow -n {SHOP} tool", timeout=40)
+        site.eventually(lambda: len(_commands(site)) == 1)
+        site.node.kubectl("rollout", "restart", f"deployment/{NAME}", f"--namespace={NAMESPACE}")
+        site.eventually(lambda: all(map(_refuses_connections, addresses)), within=_READY_WITHIN)
+        assert len(_commands(site)) == 1  # its replica takes no new ones, and is there for this one
+        assert answer.result(60).status == "timed_out"
+    gone = (f"pod/{name}" for name in before)
+    site.node.kubectl("wait", *gone, f"--namespace={NAMESPACE}", "--for=delete", "--timeout=30s")
+    site.eventually(lambda: len(site.replicas()) == 2, within=_READY_WITHIN)
+
+
 def test_a_killed_replica_fails_its_own_commands_and_no_others_and_leaves_nothing(
     site: Site, agent_factory: Callable[..., Agent]
 ) -> None:
     site.await_rollout()
-    follow = {**READER["rules"][0], "resources": ["pods/log"], "verbs": ["get"]}
-    agent = agent_factory({**_BUSY, "rules": [*READER["rules"], follow]})
-    victim, survivor = site.at_each_replica(agent)
+    victim, survivor = site.at_each_replica(agent_factory(_FOLLOWING))
     outcomes: dict[str, Any] = {}
 
     def run(name: str, one: Agent) -> None:
@@ -124,6 +147,15 @@ def test_a_killed_replica_fails_its_own_commands_and_no_others_and_leaves_nothin
 
 def _names(site: Site) -> set[str]:
     return {pod["metadata"]["name"] for pod in site.pods()}
+
+
+def _refuses_connections(address: str) -> bool:
+    """Whether nobody listens there any more, or nobody has the address."""
+    try:
+        socket.create_connection((address, _MCP), timeout=5).close()
+    except OSError:
+        return True
+    return False
 
 
 def _restarts(site: Site) -> int:

@@ -95,6 +95,13 @@ async def test_a_deny_of_the_request_itself_wins(bench: Bench) -> None:
     assert (answer.status, answer.json()["message"]) == (403, "a deny")
 
 
+async def test_a_deny_that_comes_while_the_right_is_looked_up_wins(bench: Bench) -> None:
+    bench.session.plan = CommandPlan(openings=(opening(),))
+    bench.authorizer.withholding = lambda _: deny("a deny") if bench.authorizer.asked else None
+    assert (await bench.ask("GET", POD)).status == 403
+    assert not bench.upstream.requests
+
+
 async def test_a_right_in_several_namespaces_cuts_nothing(bench: Bench) -> None:
     bench.session.plan = CommandPlan(openings=(opening(),))
     bench.authorizer.rule = lambda _: cut_to("shop")

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gzip
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,25 @@ async def test_a_release_is_created_in_our_own_words(bench: Bench, helm: Command
     assert received.header("content-type") == "application/json"
     assert (sent["type"], sent["metadata"]["name"], set(sent["data"])) == ("helm.sh/release.v1", NAME, {"release"})
     assert json.loads(gzip.decompress(base64.b64decode(base64.b64decode(sent["data"]["release"])))) == record()
+
+
+@pytest.mark.parametrize("dry", ["secrets", "releases"])
+async def test_a_release_is_a_dry_run_where_a_dry_run_gives_it_in_any_way(
+    bench: Bench, helm: CommandSession, dry: str
+) -> None:
+    bench.authorizer.rule = lambda info: replace(allow(), dry_run=info.resource == dry)
+    bench.upstream.respond = lambda _: Reply(status=201)
+    assert (await send(bench, helm, "POST", SECRETS, secret())).status == 201
+    assert [received.target for received in bench.upstream.requests] == [f"{SECRETS}?dryRun=All"]
+    assert (helm.dry_runs, helm.writes) == (1, 0)
+
+
+async def test_nothing_is_written_by_a_policy_that_goes_while_another_way_is_looked_at(
+    bench: Bench, helm: CommandSession
+) -> None:
+    bench.authorizer.rule = lambda info: deny() if len(bench.authorizer.asked) > 1 else allow()
+    assert (await send(bench, helm, "POST", SECRETS, secret())).status == 403
+    assert bench.upstream.requests == []
 
 
 async def test_a_release_updated_under_another_s_name_is_refused(bench: Bench, helm: CommandSession) -> None:

@@ -88,14 +88,15 @@ async def authorize(
     Args:
         stored: every permission that the request to the Secrets needs.
     """
-    ways = [await authorizer.authorize(way, client=client, tool=tool) for way in _ways(request, stored)]
-    return _combined(request, ways, denies=_denies(request, authorizer, client=client, tool=tool))
+    for way in _ways(request, stored):
+        await authorizer.authorize(way, client=client, tool=tool)  # looks up what is not known yet
+    return decide_again(request, stored=stored, authorizer=authorizer, client=client, tool=tool)  # at one moment
 
 
 def decide_again(
     request: ReleaseRequest, *, stored: tuple[RequestInfo, ...], authorizer: Authorizer, client: Client, tool: Tool
 ) -> ReleaseAccess:
-    """As `authorize`, from what is known already."""
+    """As `authorize`, from what is known already, and of one moment."""
     ways = [authorizer.decide(way, client=client, tool=tool) for way in _ways(request, stored)]
     return _combined(request, ways, denies=_denies(request, authorizer, client=client, tool=tool))
 
@@ -118,8 +119,8 @@ def _combined(request: ReleaseRequest, ways: Sequence[Decision], *, denies: Deni
     decision, info = metadata, request.rights[0]
     if denies.denial is not None:
         decision = denies.denial
-    elif secrets.allowed:
-        decision, info = secrets, request.info
+    elif secrets.allowed:  # over all ways, too, the strictest mode wins
+        decision, info = replace(secrets, dry_run=secrets.dry_run or metadata.dry_run), request.info
     elif request.problem and metadata.allowed:
         decision = Decision(verdict=Verdict.DENY, reason=Reason.MALFORMED_REQUEST, message=request.problem)
     elif request.operation.is_read and content.allowed and (content.cut is None or not metadata.allowed):
