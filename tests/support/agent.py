@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_CALL_SECONDS = 60.0
+_CALL_SECONDS = 120.0  # more than a command may take
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,4 +88,4 @@ def test_every_command_that_the_prompt_suggests_works(agent: ArgoAgent) -> None:
 
 def test_after_each_denial_the_suggested_command_works(agent: ArgoAgent) -> None:
     failed = not_helped(DENIED, lambda line: agent.run(line, timeout=20))
-    assert len(failed) <= (1 - NEEDED) * len(DENIED), "\n".join(failed)
+    assert len(DENIED) - len(failed) >= NEEDED * len(DENIED), "\n".join(failed)

@@ -97,4 +97,4 @@ def test_every_command_that_the_prompt_suggests_works(team: MeshAgent) -> None:
 
 def test_after_each_denial_the_suggested_command_works(without_tokens: MeshAgent) -> None:
     failed = not_helped(DENIED, without_tokens.istioctl)
-    assert len(failed) <= (1 - NEEDED) * len(DENIED), "\n".join(failed)
+    assert len(DENIED) - len(failed) >= NEEDED * len(DENIED), "\n".join(failed)
