@@ -36,7 +36,7 @@ def guarded(cluster: TestCluster) -> Iterator[TestCluster]:
     was_there = cluster.kubectl("get", CRD, check=False).returncode == 0
     cluster.apply_kustomize(ROOT / "crds")
     cluster.kubectl("wait", CRD, "--for=condition=Established", "--timeout=30s")
-    cluster.kubectl("apply", "--server-side", f"--filename={ADMISSION}")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={ADMISSION}")
     with _role(cluster, verbs=WRITE, users=["probe"]):
         _wait_until_refused(cluster, user="probe")
     yield cluster
