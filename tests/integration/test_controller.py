@@ -7,7 +7,7 @@ import functools
 import json
 import re
 import uuid
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,12 @@ from k8s_mcp_server.cluster.permissions import REQUIRED_PERMISSIONS, Within
 from k8s_mcp_server.policy.compile import CompiledPolicy, InvalidPolicy
 from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.identity import Client
-from k8s_mcp_server.telemetry.metrics import Metrics
+from tests.support.controlling import NEVER, QUICK, Policies, started, until_active
 from tests.support.eventually import eventually
-from tests.support.policies import RULE, policy_body
+from tests.support.policies import RULE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from devtools.cluster import TestCluster
 
@@ -35,8 +35,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
 CRD = Path(__file__).parents[2] / "crds" / "k8s-mcp.io_mcpaccesspolicies.yaml"
 CRD_NAME = "customresourcedefinition/mcpaccesspolicies.k8s-mcp.io"
-QUICK = 0.3
-NEVER = 400.0
 
 
 @pytest.fixture
@@ -92,72 +90,11 @@ def api_server(cluster: TestCluster, home: str, tmp_path: Path) -> ApiServer:
     return ApiServer(host=cluster.host, port=cluster.port, ca_file=Path(cluster.ca_file), token_file=token_file)
 
 
-class Policies:
-    """Policies that go when the test ends."""
-
-    def __init__(self, cluster: TestCluster) -> None:
-        self._cluster = cluster
-        self._made: set[str] = set()
-
-    @staticmethod
-    def unique() -> str:
-        return f"test-{uuid.uuid4().hex[:10]}"
-
-    async def apply(self, name: str, **fields: Any) -> None:
-        body = policy_body(name, **fields)
-        body["metadata"] = {"name": name}
-        self._made.add(name)
-        await asyncio.to_thread(self._cluster.kubectl, "apply", "-f", "-", input=json.dumps(body))
-
-    async def delete(self, name: str) -> None:
-        await asyncio.to_thread(self._cluster.kubectl, "delete", "mcpaccesspolicy", name)
-
-    async def status(self, name: str) -> dict[str, Any]:
-        shown = await asyncio.to_thread(self._cluster.kubectl, "get", "mcpaccesspolicy", name, "-o", "json")
-        found: dict[str, Any] = json.loads(shown.stdout).get("status", {})
-        return found
-
-    async def active(self, name: str) -> str:
-        conditions = {item["type"]: item for item in (await self.status(name)).get("conditions", ())}
-        return str(conditions["Active"]["reason"]) if conditions else ""
-
-    def remove(self) -> None:
-        if self._made:
-            self._cluster.kubectl("delete", "mcpaccesspolicy", *self._made, "--ignore-not-found", check=False)
-
-
 @pytest.fixture
 def policies(cluster: TestCluster, crd: None) -> Iterator[Policies]:
     made = Policies(cluster)
     yield made
     made.remove()
-
-
-@asynccontextmanager
-async def started(
-    api_server: ApiServer, home: str, *, resync_seconds: float = QUICK, identity: str = "replica-1"
-) -> AsyncIterator[Cluster]:
-    cluster = Cluster(
-        api_server,
-        environment=Environment(own_namespace=home, max_snapshot_age=1000),
-        metrics=Metrics(),
-        identity=identity,
-        resync_seconds=resync_seconds,
-    )
-    cluster.start()
-    try:
-        await eventually(lambda: not cluster.not_ready_reasons(), within=30)
-        yield cluster
-    finally:
-        async with asyncio.timeout(5):
-            await asyncio.to_thread(cluster.stop)
-        assert cluster.not_ready_reasons()[0] is NotReady.OPERATOR_STOPPED
-
-
-async def until_active(policies: Policies, name: str, reason: str) -> None:
-    async with asyncio.timeout(30):
-        while await policies.active(name) != reason:  # noqa: ASYNC110  the API server is asked
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(
