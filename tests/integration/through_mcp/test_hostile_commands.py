@@ -396,6 +396,5 @@ def _in_mine(command: str) -> str:
 
 def _state(cluster: TestCluster) -> str:
     own = cluster.kubectl("get", "cm,deploy,pods,rolebindings", "-n", MINE, "-o", "yaml").stdout
-    # Namespaces that other tests have left may go meanwhile.
     namespaces = cluster.kubectl("get", "ns", "--field-selector=status.phase=Active", "-o", "name").stdout
     return own + namespaces + cluster.kubectl("get", "nodes,clusterrolebindings", "-o", "name").stdout
