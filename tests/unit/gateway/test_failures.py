@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 
@@ -168,6 +169,43 @@ async def test_an_answer_before_the_whole_request_is_passed_on(bench: Bench) -> 
     await client.send(request("GET", PODS, token=bench.session.token))
     assert (await client.response()).status == 200
     assert bench.upstream.connections == 2
+
+
+async def test_a_client_that_closes_its_half_of_the_connection_leaves_nothing_open(bench: Bench) -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    bench.upstream.serve_connection = watch
+    client = await bench.connect()
+    await client.send(request("GET", f"{PODS}?watch=1", token=bench.session.token))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        client.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)  # below TLS, which has no such thing
+        assert await client.is_closed()
+        await ended.wait()
+
+
+async def test_an_api_server_that_closes_its_half_in_an_answer_breaks_it_off(bench: Bench) -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        await reader.read()
+
+    bench.upstream.serve_connection = half
+    client = await bench.connect()
+    await client.send(request("GET", PODS, token=bench.session.token))
+    with pytest.raises(asyncio.IncompleteReadError):
+        await client.response()
+    bench.upstream.serve_connection = None
+    assert (await bench.ask("GET", PODS)).status == 200
 
 
 class TestImpatience:
