@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from devtools.charts.tls import Authority
 
 _STEP_SECONDS = 0.2
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass
@@ -22,11 +24,25 @@ class Page:
     Args:
         location: where it redirects to; empty for a page of its own.
         trickles: whether it sends a byte now and then, and never ends.
+        token_server: where it sends those who want a token (RFC 6750, as registries do); empty for nowhere.
     """
 
     body: bytes = b""
     location: str = ""
     trickles: bool = False
+    token_server: str = ""
+
+    @property
+    def status(self) -> int:
+        """Of the answer."""
+        return 401 if self.token_server else 302 if self.location else 200
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the answer, beside those that every one has."""
+        if self.token_server:
+            return {"WWW-Authenticate": f'Bearer realm="{self.token_server}",service="charts"'}
+        return {"Location": self.location} if self.location else _NO_HEADERS
 
 
 @dataclass
@@ -91,12 +107,12 @@ class ChartHost:
                 elif page.trickles:
                     self._trickle()
                 else:
-                    self._answer(302 if page.location else 200, page.body, location=page.location)
+                    self._answer(page.status, page.body, headers=page.headers)
 
-            def _answer(self, status: int, body: bytes = b"", *, location: str = "") -> None:
+            def _answer(self, status: int, body: bytes = b"", *, headers: Mapping[str, str] = _NO_HEADERS) -> None:
                 self.send_response(status)
-                if location:
-                    self.send_header("Location", location)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

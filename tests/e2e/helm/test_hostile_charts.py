@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import tarfile
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from devtools.charts import Page
-from tests.e2e.helm.conftest import HOST, HelmAgent, Site, index
+from devtools.charts import ChartHost, Page
+from tests.e2e.helm.conftest import HOST, LOOPBACK, PASSWORD, HelmAgent, Site, index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,28 @@ def test_a_host_that_is_named_is_followed_to_and_hears_no_password(
     assert agent.helm("show chart acme/far").status == "succeeded"
     assert site.elsewhere.seen == [("/web-1.0.0.tgz", "")]
     assert agent.helm("show chart acme/redirected").status == "succeeded"
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_registry_s_token_server_hears_the_password_only_where_the_policy_names_it(
+    site: Site, new_agent: Callable[..., HelmAgent], *, is_named: bool
+) -> None:
+    other = site.elsewhere
+    with ChartHost(site.repository.authority, HOST) as registry:
+        registry.pages["/v2/charts/web/manifests/1.0.0"] = Page(token_server=f"{other.url}/token")
+        url = f"oci://{HOST}:{registry.port}/charts"
+        agent = new_agent(
+            charts={"repositories": [{"name": "guarded", "url": url, "secretRef": {"name": "acme-charts"}}]},
+            egress={"privateCIDRs": LOOPBACK, "hosts": [f"{HOST}:{other.port}"] if is_named else []},
+        )
+        other.seen.clear()
+        answer = agent.helm("show chart guarded/web --version 1.0.0")
+        asked = [path for path, _ in registry.seen]
+    heard = [base64.b64decode(given.removeprefix("Basic ")).decode() for _, given in other.seen]
+    assert "/v2/charts/web/manifests/1.0.0" in asked, answer
+    assert answer.status == ("failed" if is_named else "denied"), answer
+    assert heard == ([f"acme:{PASSWORD}"] if is_named else [])
+    assert PASSWORD not in answer.everything
 
 
 @pytest.mark.parametrize("private", [[], ["10.0.0.0/8"], ["127.0.0.2/32"]])
