@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio, pytest.mark.timeout(300)]
 
-REQUESTS = int(os.environ.get("K8S_MCP_TEST_REQUESTS", "100000"))
+REQUESTS = int(os.environ.get("K8S_MCP_TEST_REQUESTS", "24000"))
 CONNECTIONS = 12
 LOG_SECONDS = 30.0
 
