@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shlex
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -175,6 +178,30 @@ def test_the_clients_who_were_here_longest_ago_lose_their_cache(
     caches.clear()
     assert not any(path.exists() for path in made)
     caches.clear()
+
+
+def test_caches_are_given_while_commands_write_to_them_and_others_lose_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MOST_CLIENTS", 2)
+    caches = HelmCache(tmp_path)
+    clients = [Client(username=name) for name in "abc"]
+    written, done = caches.folder(clients[0]) / "content", threading.Event()
+
+    def write() -> None:
+        """As helm does: a file of another name, which is then moved into its place."""
+        while not done.is_set():
+            with contextlib.suppress(FileNotFoundError):
+                (written / "new").write_bytes(b"x")
+                (written / "new").rename(written / "chart")
+
+    with ThreadPoolExecutor(5) as threads:
+        threads.submit(write)
+        given = [threads.submit(caches.folder, clients[number % 3]) for number in range(600)]
+        try:
+            assert all(each.result(timeout=60).name for each in given)
+        finally:
+            done.set()
 
 
 def test_an_index_is_fetched_again_after_five_minutes(tmp_path: Path) -> None:

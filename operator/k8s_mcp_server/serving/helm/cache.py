@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,9 +31,14 @@ class HelmCache:
 
     def __init__(self, parent: Path) -> None:
         self._root = parent / _FOLDER
+        self._lock = threading.Lock()  # commands are prepared in several threads
 
     def folder(self, client: Client) -> Path:
         """The client's folder, cut to its bound; blocks. The clients who were here longest ago lose theirs."""
+        with self._lock:
+            return self._folder(client)
+
+    def _folder(self, client: Client) -> Path:
         folder = self._root / hashlib.sha256(client.username.encode()).hexdigest()[:32]
         for each in (folder / "repository", folder / "content"):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,7 +47,8 @@ class HelmCache:
             (path for path in self._root.iterdir() if path != folder), key=lambda path: path.stat().st_mtime
         )
         for path in others[: max(0, len(others) + 1 - MOST_CLIENTS)]:
-            remove_tree(path)
+            with suppress(OSError):  # a command writes to it just now: the next look removes the rest
+                remove_tree(path)
         _cut(folder)
         return folder
 
@@ -66,10 +75,24 @@ def _modified(path: Path) -> float:
 
 def _cut(folder: Path) -> None:
     """Remove the oldest files until the rest is within the bound."""
-    found = [(path.lstat(), path) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    found = [(status, path) for path in _files(folder) if (status := _status(path)) is not None]
     size = sum(status.st_size for status, _ in found)
     for status, path in sorted(found, key=lambda item: item[0].st_mtime):
         if size <= MOST_BYTES and not path.is_symlink():
             continue
         path.unlink(missing_ok=True)
         size -= status.st_size
+
+
+def _files(folder: Path) -> list[Path]:
+    """Its files and links; what other commands of the client's move or remove meanwhile may be among them, or not."""
+    return [Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files)]
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None for a folder, and for what is gone."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return None if stat.S_ISDIR(status.st_mode) else status
