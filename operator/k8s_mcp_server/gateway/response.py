@@ -1,4 +1,7 @@
-"""The client's answer: head and framing written by us, from an allow list of the API server's header fields."""
+"""The client's answer: head and framing written by us, from an allow list of the API server's header fields.
+
+Framing is RFC 9112, 6 and 7; fields of a connection (RFC 9110, 7.6.1) are ours alone.
+"""
 
 from __future__ import annotations
 

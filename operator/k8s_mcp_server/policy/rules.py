@@ -1,4 +1,7 @@
-"""A compiled rule, and which requests it is about, in the words of RBAC."""
+"""A compiled rule, and which requests it is about, in the words of RBAC.
+
+What RBAC matches: k8s.io/kubernetes/pkg/apis/rbac/v1/evaluation_helpers.go. Where a rule gives less: ``matching``.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A list or Table, cut to what the client may see while it comes in.
 
 Its fields come in any order: Go writes those of a struct as declared, those of custom resources sorted, so that
-``items`` comes before ``kind`` and ``metadata``.
+``items`` comes before ``kind`` and ``metadata``. Shapes: ListMeta, PartialObjectMetadataList, Table
+(k8s.io/apimachinery/pkg/apis/meta/v1/types.go).
 """
 
 from __future__ import annotations

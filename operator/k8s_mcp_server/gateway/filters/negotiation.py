@@ -1,4 +1,7 @@
-"""Requests whose answer will be cut: they ask for the one encoding that is filtered, and for what the filter reads."""
+"""Requests whose answer will be cut: they ask for the one encoding that is filtered, and for what the filter reads.
+
+The parameters of a media type are those of k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The parts of lists, Tables and watch events that decide whether an object may pass. Everything else stays bytes.
 
 Whoever may write an object may nest it deeper than a decoder goes (the API server takes 10,000 levels), and must not
-spoil everybody's lists with it: what is too deep is taken apart by its brackets.
+spoil everybody's lists with it: what is too deep is taken apart by its brackets. Shapes: TypeMeta, ObjectMeta, TableRow
+(k8s.io/apimachinery/pkg/apis/meta/v1/types.go).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 A list of rules cut with another would be shorter, and wrong: wildcards of a policy stop before what is sensitive,
 denies take from the middle, Pod Security decides about workloads. So every action is decided as its request would be.
+Shape: SubjectRulesReviewStatus (k8s.io/api/authorization/v1/types.go).
 """
 
 from __future__ import annotations
