@@ -108,7 +108,8 @@ def test_a_cli_sees_an_environment_made_for_it(monkeypatch: pytest.MonkeyPatch, 
     result = asyncio.run(make_executor(tmp_path).run(pipeline(python_stage(script)), access=None, limits=LIMITS))
     environment = json.loads(result.stdout)
     assert set(environment) - {"LC_CTYPE"} == {
-        "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "HOME", "KUBECACHEDIR", "KUBECONFIG", "LANG", "PATH", "TERM", "TMPDIR",
+        "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "KUBECACHEDIR", "KUBECONFIG", "LANG",
+        "PATH", "TERM", "TMPDIR",
     }  # fmt: skip
     assert not Path(environment["PATH"]).exists()
 
