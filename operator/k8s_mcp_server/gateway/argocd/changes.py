@@ -15,6 +15,7 @@ from k8s_mcp_server.gateway.argocd.objects import (
     LABELS,
     METADATA,
     NAMESPACE,
+    SPEC,
     Application,
     is_name,
     project_of,
@@ -107,13 +108,16 @@ def _moving(application: Application, project: str, asking: Asking) -> tuple[Req
 
 
 def _placed(data: bytes, namespace: str, *, kept: bytes = b"") -> bytes:
-    """The field of a request that holds the application, in this namespace.
+    """The field of a request that holds the application, in this namespace, without a status or an operation.
+
+    ``Create`` keeps a status (server/application/application.go), and ``Rollback`` syncs from a source that it finds in
+    the history there: any source, whatever the project allows.
 
     Args:
         kept: fields of its metadata that come before its own, which win where both have a key.
     """
     metadata = kept + protobuf.without(single(data, METADATA), NAMESPACE) + protobuf.text_field(NAMESPACE, namespace)
-    application = protobuf.bytes_field(METADATA, metadata) + protobuf.without(data, METADATA)
+    application = protobuf.bytes_field(METADATA, metadata) + protobuf.bytes_field(SPEC, single(data, SPEC))
     return protobuf.bytes_field(_APPLICATION, application)
 
 
