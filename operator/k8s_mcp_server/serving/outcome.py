@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from k8s_mcp_server.commands.advice import answer_in_exit_code, narrower, without_following
+from k8s_mcp_server.commands.files import MAX_NAME
 from k8s_mcp_server.execution.result import KilledFor
 from k8s_mcp_server.serving.result import FOLLOWED, CommandResult, Status
-from k8s_mcp_server.serving.text import SafeText, escape_hidden, json_size, safe_text
+from k8s_mcp_server.serving.text import SafeText, escape_name, json_size, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -157,16 +158,20 @@ def _next(status: Status, *, reason: str, run: Run, requests: Requests) -> str:
 def _files(result: Result, *, max_bytes: int, max_json_bytes: int) -> tuple[dict[str, str], tuple[str, ...]]:
     """The files that fit beside the output whole and are text, and the names of the others."""
     shown: dict[str, str] = {}
-    left_out = [escape_hidden(name) for name in result.files_left_out]
+    left_out = [_shortened(escape_name(name)) for name in result.files_left_out]
     for raw, content in result.files.items():
-        name, text = escape_hidden(raw), safe_text(content, max_bytes=max_bytes, max_json_bytes=max(max_json_bytes, 0))
-        if text.truncated or not _is_text(content):
-            left_out.append(name)
+        name, text = escape_name(raw), safe_text(content, max_bytes=max_bytes, max_json_bytes=max(max_json_bytes, 0))
+        if len(name) > MAX_NAME or text.truncated or not _is_text(content):
+            left_out.append(_shortened(name))
             continue
         shown[name] = text.text
         max_bytes -= len(text.text.encode())
         max_json_bytes -= json_size(text.text)
     return shown, tuple(left_out)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
 
 
 def _is_text(content: bytes) -> bool:

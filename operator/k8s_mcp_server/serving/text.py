@@ -62,6 +62,11 @@ def escape_hidden(text: str) -> str:
     return _hidden().sub(_escape, text)
 
 
+def escape_name(name: str) -> str:
+    """A file's name on one line, whatever is in it: it stands among words of the service's own."""
+    return escape_hidden(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def json_size(text: str) -> int:
     """Bytes of ``text`` in a JSON string, hidden characters escaped already."""
     return len(text.encode()) + sum(map(text.count, '"\\\n\t'))
