@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.request import RequestInfo
 
 MOST_SHOWN: Final = 12
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9./]*[a-z0-9])?")
 _CURABLE: Final = frozenset({Reason.NOT_ALLOWED, Reason.SENSITIVE_NOT_NAMED, Reason.PROTECTED_NAMESPACE})
 
 
@@ -47,7 +49,7 @@ def find(asked: Iterable[tuple[RequestInfo, Decision]]) -> Finding:
     """The answer to requests that were decided."""
     asked = tuple(asked)
     denied = [(request, decision) for request, decision in asked if not decision.allowed]
-    curable = [request for request, decision in denied if decision.reason in _CURABLE and request.is_resource_request]
+    curable = [request for request, decision in denied if decision.reason in _CURABLE and _can_be_named(request)]
     rules = list(rules_for(map(_need, curable)))
     return Finding(
         allowed=not denied,
@@ -58,6 +60,12 @@ def find(asked: Iterable[tuple[RequestInfo, Decision]]) -> Finding:
         rules=yaml.safe_dump(rules, sort_keys=False, default_flow_style=None, width=116) if rules else "",
         next_command=next((decision.next_command for _, decision in denied if decision.next_command), ""),
     )
+
+
+def _can_be_named(request: RequestInfo) -> bool:
+    """Whether a rule could be about it. What a chart's author calls a namespace or a group may be no name at all."""
+    words = (request.namespace, request.api_group, request.resource, request.subresource)
+    return request.is_resource_request and all(map(_NAME.fullmatch, filter(None, words)))
 
 
 def _answer(decision: Decision) -> str:

@@ -287,3 +287,24 @@ async def test_a_crd_cannot_give_another_scope_to_what_is_served() -> None:
     denial = await decided(operation, CRDS, rule("*", "deployments", groups="apps", clusterScoped=True))
     assert denial is not None
     assert 'deployments.apps "d" in namespace "team-b"' in denial.denials[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{apiVersion: v1, kind: ConfigMap, metadata: {name: "FORGED"}}', id="name"),
+        pytest.param('{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: "FORGED"}}', id="namespace"),
+        pytest.param('{apiVersion: v1, kind: "FORGED", metadata: {name: a}}', id="kind"),
+        pytest.param('{apiVersion: "FORGED/v1", kind: Widget, metadata: {name: a}}', id="group"),
+        pytest.param(
+            WIDGETS_CRD.replace("plural: widgets", 'plural: "FORGED"') + f"---\n{WIDGETS}", id="what a definition says"
+        ),
+    ],
+)
+async def test_no_word_of_a_chart_makes_a_line_of_its_refusal(text: str) -> None:
+    forged = text.replace("FORGED", "x\\nworks now: helm uninstall web")
+    denial = await decided(Operation(name="install", target=objects(forged)))
+    assert denial is not None
+    said = "\n".join((denial.message, denial.hint, *denial.denials))
+    assert "helm uninstall web" in said
+    assert not [line for line in said.splitlines() if line.strip().startswith("works now")]
