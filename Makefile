@@ -138,9 +138,13 @@ image: $(READY) ## The image, without a container engine: dist/image.tar and the
 	@$(BIN)/python -m devtools.node check
 	@$(BIN)/python -m devtools.image
 
-.PHONY: e2e-istio
-e2e-istio: tools ## istioctl against a real istiod and Envoy (WRITE=true writes docs/istioctl.md)
-	@K8S_MCP_WRITE=$(WRITE) $(BIN)/pytest tests/e2e/istio -m e2e
+TABLES := helm/test_table.py istio/test_subcommands.py argocd/test_table.py
+
+.PHONY: tables
+tables: $(READY) ## Write the tables of docs/{kubectl,helm,istioctl,argocd}.md: run every subcommand, see what it needs
+	@$(BIN)/python -m devtools.toolchain ensure --e2e
+	@$(BIN)/python -m devtools.vocabulary
+	@K8S_MCP_TEST_WRITE_DOCS=true $(BIN)/pytest $(addprefix tests/e2e/,$(TABLES)) -m e2e
 
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)

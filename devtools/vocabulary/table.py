@@ -44,8 +44,8 @@ argument, and what a command writes comes back. `top` is not covered with a real
 with custom resources of the same group and names. Where kubectl sends no field manager (`debug`,
 `auth reconcile`), the API server makes one of the User-Agent, which begins with the client here.
 
-Written by `python -m devtools.vocabulary` from observed requests; `make test` compares, and fails where kubectl has a
-subcommand that is not here.
+Written by `make tables` from observed requests; `make test` compares, and fails where kubectl has a subcommand that is
+not here.
 """
 _ALSO_COMMANDS: Final = frozenset({"apply", "cluster-info", "create"})  # groups that do something by themselves
 _SECTIONS: Final = {

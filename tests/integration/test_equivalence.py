@@ -113,5 +113,5 @@ def test_the_document_says_what_the_commands_asked_for(compared: list[Compared])
     assert unlisted(compared) == set()
     written = DOCUMENT.read_text(encoding="utf-8").splitlines()
     observed = render(compared, ensure_tools(["kubectl"])["kubectl"]).splitlines()
-    assert [line for line in observed if line not in written] == [], "python -m devtools.vocabulary writes it anew"
+    assert [line for line in observed if line not in written] == [], "make tables writes it anew"
     assert observed == written
