@@ -92,4 +92,4 @@ def _flags() -> Iterator[str]:
     for flag, reason in REFUSED_FLAGS.items():
         by_reason[reason].append(f"`--{flag}`")
     for (why, instead), flags in by_reason.items():
-        yield f"| {', '.join(flags)} | {why}{f': {instead}' if instead else ''} |"
+        yield f"| {', '.join(flags)} | {'. '.join(filter(None, (why, instead)))}. |"

@@ -191,7 +191,7 @@ def test_words_are_written_anew(line: str, expected: str) -> None:
         ("pull a/b --untardir /tmp", "FixedFlag", ""),
         ("install x https:evil/c", "NoChart", "./chart"),
         ("install x acme/web/../x", "NoChart", "./chart"),
-        ("template x a/b --output-dir /tmp", "FixedFlag", "comes back to you"),
+        ("template x a/b --output-dir /tmp", "FixedFlag", "Write: `helm template x a/b`. The output comes back to you"),
         ("install x a/b --repository-config=/tmp/x", "FixedFlag", ""),
         ("install x a/b --set --kubeconfig=/x", "IncompleteFlag", "--set=VALUE"),
         ("install x a/b --set", "IncompleteFlag", ""),
@@ -228,6 +228,17 @@ def test_what_cannot_work_is_refused_with_what_to_write(line: str, reason: str, 
     assert refused.value.reason == reason
     assert said in refused.value.message + refused.value.instead
     assert refused.value.instead
+
+
+@pytest.mark.parametrize(
+    "flag", ["--verify", "--prov", "--post-renderer=/bin/sh", "--enable-dns", "--dependency-update"]
+)
+def test_no_command_is_suggested_that_would_do_something_else_than_was_meant(flag: str) -> None:
+    with pytest.raises(CommandRefused) as refused:
+        parse_command(f"install x acme/web {flag}", cli=Tool.HELM)
+    assert refused.value.reason == "FixedFlag"
+    assert refused.value.instead
+    assert not refused.value.next_command
 
 
 def test_values_come_from_stdin_from_set_and_from_the_files_argument() -> None:
