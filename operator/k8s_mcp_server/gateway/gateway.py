@@ -111,6 +111,11 @@ class Gateway:
         """The certificate that the gateway's own is verified with."""
         return self._ca_pem
 
+    @property
+    def clients(self) -> frozenset[str]:
+        """The usernames of those whose commands run now."""
+        return frozenset(session.client.username for session in self._sessions)
+
     async def start(self) -> None:
         """Listen, with a new certificate.
 
