@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from mcp.types import CallToolResult, ContentBlock
+    from mcp.types import CallToolResult, ContentBlock, Tool
 
 PARAMETER: Final = "results"
 """Of the endpoint's query."""
@@ -37,6 +37,11 @@ def in_form(result: CallToolResult, form: Form) -> CallToolResult:
         return result.model_copy(update={"content": [block for block in result.content if not _is_output(block)]})
     own = {name: value for name, value in fields.items() if name not in OUTPUT_FIELDS}
     return result.model_copy(update={"structured_content": None, "meta": {**(result.meta or {}), META_FIELDS: own}})
+
+
+def described_in(tool: Tool, form: Form) -> Tool:
+    """The tool as it is listed: a schema of its output promises ``structuredContent``, so it needs that form."""
+    return tool if form is Form.STRUCTURED else tool.model_copy(update={"output_schema": None})
 
 
 def fields_of(result: CallToolResult) -> dict[str, Any]:

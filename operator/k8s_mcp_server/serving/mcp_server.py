@@ -18,7 +18,7 @@ from mcp.types import Resource as ResourceDescription
 
 from k8s_mcp_server.policy.digest import digest
 from k8s_mcp_server.serving.caller import current_caller, current_client
-from k8s_mcp_server.serving.form import in_form
+from k8s_mcp_server.serving.form import described_in, in_form
 from k8s_mcp_server.serving.text import escape_hidden
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ class AgentServer(MCPServer[None]):
 
     async def list_tools(self) -> list[ToolDescription]:
         """The caller's tools, always in the same order."""
-        client = current_client()
-        return [tool.description for tool in self._agent_tools.values() if tool.visible_to(client)]
+        caller = current_caller()
+        visible = (tool for tool in self._agent_tools.values() if tool.visible_to(caller.client))
+        return [described_in(tool.description, caller.form) for tool in visible]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None

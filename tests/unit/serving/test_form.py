@@ -59,6 +59,18 @@ async def test_who_asks_for_fields_gets_them_and_our_own_note(service: Service, 
     assert not any(word in text_of(result) for word in (OUT, ERR, FILE))
 
 
+@MODES
+@pytest.mark.parametrize(("query", "is_structured"), [("", False), ("?results=structured", True)])
+async def test_only_who_gets_fields_is_promised_them(
+    service: Service, mode: str, query: str, *, is_structured: bool
+) -> None:
+    async with asyncio.timeout(20), service.client(mode=mode, query=query) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        await client.call_tool("execute_kubectl", {"command": "get pods; id"})  # the SDK's client checks the schema
+    schema = tools["execute_kubectl"].output_schema
+    assert ("stdout" in (schema or {}).get("properties", {})) is is_structured
+
+
 @pytest.mark.parametrize(("query", "is_structured"), [("", False), ("?results=structured", True)])
 async def test_access_has_structured_content_for_who_asks_for_it(
     service: Service, query: str, *, is_structured: bool
