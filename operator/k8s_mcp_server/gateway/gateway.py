@@ -156,7 +156,7 @@ class Gateway:
     async def close_session(self, session: CommandSession) -> None:
         """Make the command's token invalid and break its connections, whatever they are doing.
 
-        Operations on releases that helm has begun and not ended are then marked as failed.
+        Operations on releases that helm has begun and not ended are then marked as failed, under the decision that began them.
         """
         self._sessions.remove(session)
         for begun in await session.unfinished.left():
@@ -183,7 +183,7 @@ class Gateway:
                 tool=session.tool.value,
                 method="PUT",
                 request=begun.info,
-                target=begun.info.path,
+                target=begun.path,
                 decision=begun.decision,
                 status=status,
                 duration_seconds=time.monotonic() - started,
