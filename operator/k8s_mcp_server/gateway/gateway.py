@@ -156,7 +156,8 @@ class Gateway:
     async def close_session(self, session: CommandSession) -> None:
         """Make the command's token invalid and break its connections, whatever they are doing.
 
-        Operations on releases that helm has begun and not ended are then marked as failed, under the decision that began them.
+        Operations on releases that helm has begun and not ended are then marked as failed, by the decision on their
+        beginning.
         """
         self._sessions.remove(session)
         for begun in await session.unfinished.left():
