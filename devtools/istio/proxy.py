@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from devtools.istio.process import LocalProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
 ADMIN_PORT = 15000
@@ -71,6 +71,17 @@ class EnvoyProxy:
     def silent(self) -> AbstractContextManager[None]:
         """For as long as the block lasts it takes connections and answers nothing."""
         return self._processes[-1].paused()
+
+    @contextlib.contextmanager
+    def replaced(self) -> Iterator[Path]:
+        """For as long as the block lasts, port-forwards to it reach what listens on this Unix socket."""
+        admin, aside = self._folder / "admin", self._folder / "admin.aside"
+        admin.rename(aside)
+        try:
+            yield admin
+        finally:
+            admin.unlink(missing_ok=True)
+            aside.rename(admin)
 
     def stop(self) -> None:
         """End it."""

@@ -57,7 +57,9 @@ verb of the second column. Rights in a namespace need a rule with `namespaces`, 
 - "ordinary rules": what `kubectl` would need to read the same. `analyze`, `precheck`, `tag list` and
   `injector list` go on without what the policy does not give, and the result's `not_seen` names it.
 - `POD` may also be `deployment/NAME`, `statefulset/NAME`, `daemonset/NAME`, `replicaset/NAME`, `service/NAME` or
-  `job/NAME`. A rule with `resourceNames` gives nothing then, because the pods are not named.
+  `job/NAME`. A rule with `resourceNames` gives nothing then, because the pods are not named; nor does it ever give
+  `proxy-status -n` and `analyze`, for nobody cuts what they print.
+- `kube-inject` shows what istiod would add to a workload in any namespace, that namespace's ProxyConfigs among it.
 - A deny of what a command is made of, such as `pods/portforward`, takes the command.
 - `-i` names no other control plane than that of the setting `istio_namespace`.
 

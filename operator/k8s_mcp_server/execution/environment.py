@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 GOGC: Final = "400"  # short-lived programs spend a fifth of their time collecting garbage at Go's default of 100
 _MEMORY_LIMIT_SHARE: Final = 0.7  # of the command's memory: from there on Go collects rather than fail
 _COMMON: Final = {"PATH": "/nonexistent", "LANG": "C.UTF-8", "TERM": "dumb"}
+# A server may redirect a CLI to any host. Go asks no proxy about loopback, where the gateway is; all else ends here:
+# nothing can be connected to at port 0 (net/http/transport.go, ProxyFromEnvironment).
+_NOWHERE: Final = "http://127.0.0.1:0"
+_GATEWAY_ONLY: Final = {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE}
 _OWN: Final[Mapping[str, Mapping[str, str]]] = {  # what only one CLI reads
     Tool.KUBECTL: {"KUBERC": "off", "KUBECTL_KUBERC": "false"},
     Tool.HELM: {"HELM_NO_PLUGINS": "1", "NO_COLOR": "1"},
@@ -49,6 +53,7 @@ def cli_environment(
     """
     return {
         **_COMMON,
+        **_GATEWAY_ONLY,
         "HOME": str(workdir.home),
         "TMPDIR": str(workdir.temporary),
         "KUBECONFIG": str(workdir.kubeconfig),
@@ -94,6 +99,7 @@ def argocd_environment(
     )
     return {
         **_COMMON,
+        **_GATEWAY_ONLY,
         "HOME": str(workdir.home),
         "TMPDIR": workdir.temporary_from_work,
         **_go(memory_bytes=memory_bytes, signals_confined=signals_confined),

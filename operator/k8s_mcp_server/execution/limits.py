@@ -29,15 +29,25 @@ def cpu_seconds(timeout_seconds: float) -> int:
     return math.ceil(timeout_seconds) + _CPU_GRACE_SECONDS
 
 
+def limit_stacks() -> None:
+    """Bound the first thread's stack of every process that is started from now on, by this one's own limit.
+
+    A running exec ends by putting back the limit that it began with (``finalize_exec`` in the kernel's fs/exec.c), and
+    whoever started it hears of its success a moment earlier: set from outside, this limit is lost now and then.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    most = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (most, most))
+
+
 def limit_process(pid: int, *, memory_bytes: int, timeout_seconds: float) -> None:
-    """Bound data, stack, processor time, file size and descriptors; no core dump; first to go when memory is short.
+    """Bound data, processor time, file size and descriptors; no core dump; first to go when memory is short.
 
     Does nothing for a process that has ended.
     """
     cpu = cpu_seconds(timeout_seconds)
     limits = {
         resource.RLIMIT_DATA: (memory_bytes, memory_bytes),
-        resource.RLIMIT_STACK: (STACK_BYTES, STACK_BYTES),
         resource.RLIMIT_CPU: (cpu, cpu),
         resource.RLIMIT_FSIZE: (FILE_BYTES, FILE_BYTES),
         resource.RLIMIT_NOFILE: (OPEN_FILES, OPEN_FILES),

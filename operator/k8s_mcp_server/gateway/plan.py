@@ -32,7 +32,7 @@ class Opening:
         group: of the API.
         resource: with its subresource, such as ``pods/portforward``.
         namespace: where; empty for all namespaces at once, and for what is in none.
-        names: of the objects; a request without a name is matched by any.
+        names: of the objects; a request without a name is matched by ``*`` alone.
         right: what must be allowed; None for what is answered with nothing, whoever asks.
         right_is_by_name: the right is asked for with the name of the request.
         ports: of a port-forward.
@@ -60,7 +60,7 @@ class Opening:
             and request.api_group == self.group
             and request.full_resource == self.resource
             and _place(request) == self.namespace
-            and (not request.name or self.names.matches(request.name))
+            and self.names.matches(request.name)
             and (not self.audiences or frozenset(request.audiences or ()) == self.audiences)
         )
 

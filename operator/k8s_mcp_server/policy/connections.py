@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 Address: TypeAlias = IPv4Address | IPv6Address
 RULE: Final = "egress"
 _MOST_TOLD: Final = 5
-# What `is_global` takes for public although another address is reached through it: NAT64, 6to4, Teredo.
-_IN_DISGUISE: Final = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+# `is_global` goes by what is registered as local. Of IPv6 only this is in public use (IANA's IPv6 address space); the
+# rest is old site-local addresses, or others in disguise: NAT64, IPv4 within IPv6. Within it, 6to4 and Teredo are such.
+_IPV6_UNICAST: Final = ip_network("2000::/3")
+_IN_DISGUISE: Final = tuple(map(ip_network, ("2002::/16", "2001::/32")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +46,14 @@ class Connection:
         """Whether this address of the host may be connected to."""
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        in_disguise = any(address in network for network in _IN_DISGUISE)
-        if address.is_global and not address.is_multicast and not in_disguise:
-            return True
-        return any(address in network for network in self.private)
+        return _is_public(address) or any(address in network for network in self.private)
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _IPV6_UNICAST:
+        return False
+    in_disguise = any(address in network for network in _IN_DISGUISE)
+    return address.is_global and not address.is_multicast and not in_disguise
 
 
 def decide_connection(endpoint: Endpoint, context: DecisionContext) -> Connection:

@@ -34,6 +34,7 @@ from k8s_mcp_server.policy.sensitive import (
     is_sensitive,
     is_workload_write,
 )
+from k8s_mcp_server.policy.virtual import is_given_whole
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.environment import Environment
@@ -173,7 +174,7 @@ def _rule_names(rule: Rule, question: Question) -> Fit | None:
     request, names = question.request, rule.resource_names
     if names is None:
         return Fit.WHOLE
-    if request.verb in NAMELESS_VERBS and not is_of_argocd(request):
+    if is_given_whole(request) or (request.verb in NAMELESS_VERBS and not is_of_argocd(request)):
         return None
     if request.name and not names.matches(request.name):
         return None
@@ -202,7 +203,7 @@ def _deny_names(deny: Rule, question: Question) -> Fit | None:
         return Fit.WHOLE if names.matches(request.name) else None
     if request.verb == "create":
         return None
-    return Fit.PART if question.is_collection_read else Fit.WHOLE
+    return Fit.PART if question.is_collection_read and not is_given_whole(request) else Fit.WHOLE
 
 
 def _deny_place(scope: RuleScope, question: Question) -> Fit | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.policy.catalog import ApiResource, Scope
 from k8s_mcp_server.policy.request import RequestInfo
+from k8s_mcp_server.policy.sensitive import COLLECTION_READS
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.catalog import Catalog
@@ -70,6 +71,11 @@ def istioctl_right(verb: str, resource: str, *, namespace: str = "", name: str =
         resource=resource,
         name=name,
     )
+
+
+def is_given_whole(request: RequestInfo) -> bool:
+    """Whether it is a list that nobody can cut: istioctl prints what istiod tells it of a namespace, or nothing."""
+    return request.api_group == ISTIOCTL_GROUP and request.verb in COLLECTION_READS
 
 
 def scope_of(catalog: Catalog, *, group: str, resource: str) -> Scope | None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
+import json
 import tarfile
 import tempfile
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from devtools.charts import ChartHost, Page
-from tests.e2e.helm.conftest import HOST, LOOPBACK, PASSWORD, HelmAgent, Site, index
+from tests.e2e.helm.conftest import HOST, LOOPBACK, PASSWORD, HelmAgent, Site, index, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.e2e
 
+MARK = "hidden-from-others"
 CHART = "apiVersion: v2\nname: evil\nversion: 1.0.0\n"
 
 
@@ -144,6 +147,44 @@ def test_what_a_policy_says_counts_for_its_own_commands_only(site: Site, new_age
     new_agent()
     for line in ("search repo", "show chart acme/web", f"show chart web --repo {site.repository.url}"):
         assert agent.helm(line).status == "denied", line
+
+
+def test_what_one_client_has_fetched_no_other_has(
+    site: Site, new_agent: Callable[..., HelmAgent], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both call their repository by one name, and the other's index claims to have a chart of the same content.
+
+    helm takes a chart whose digest it knows from its cache, and asks nobody (pkg/downloader/chart_downloader.go).
+    """
+    packed = pack(tmp_path, "private", **{"values.yaml": f"a: {MARK}\n"}).read_bytes()
+    entry: dict[str, Any] = {"apiVersion": "v2", "name": "private", "version": "1.0.0", "urls": ["private.tgz"]}
+    entry["digest"] = hashlib.sha256(packed).hexdigest()
+    monkeypatch.setitem(site.repository.pages, "/index.yaml", _one(entry, description=MARK))
+    monkeypatch.setitem(site.repository.pages, "/private.tgz", Page(packed))
+    monkeypatch.setitem(site.elsewhere.pages, "/index.yaml", _one(entry, description="of the other"))
+    owner = new_agent()
+    other = new_agent(charts={"repositories": [{"name": "acme", "url": site.elsewhere.url}]})
+    assert MARK in owner.helm("show values acme/private").stdout
+
+    monkeypatch.delitem(site.repository.pages, "/private.tgz")
+    site.elsewhere.seen.clear()
+    lines = ["show values", "show all", "pull", "template t", "install t", "upgrade --install t"]
+    answers = {line: other.helm(f"{line} acme/private") for line in lines}
+    searched = other.helm("search repo")
+
+    assert [line for line, answer in answers.items() if answer.status == "succeeded"] == []
+    assert [line for line, answer in answers.items() if MARK in answer.everything] == []
+    assert ("of the other" in searched.stdout, MARK in searched.everything) == (True, False)
+    assert {path for path, _ in site.elsewhere.seen} == {"/index.yaml", "/private.tgz"}
+    assert {given for _, given in site.elsewhere.seen} == {""}
+    assert MARK in owner.helm("show values acme/private").stdout  # still in its own cache
+    assert MARK in owner.helm("search repo").stdout
+
+
+def _one(entry: dict[str, Any], *, description: str) -> Page:
+    """An index of one chart."""
+    entries = {"private": [{**entry, "description": description}]}
+    return Page(json.dumps({"apiVersion": "v1", "entries": entries}).encode())
 
 
 def test_a_dependency_on_another_repository_is_not_fetched(site: Site, new_agent: Callable[..., HelmAgent]) -> None:

@@ -76,6 +76,23 @@ FOREIGN = [
     "zc workloads",
     "zc certs",
     "waypoint list -A",
+    # two places in one line: what is asked for and what is printed
+    "ps $POD -n billing",
+    "ps -n orders -o json",
+    "ps -n orders -o yaml -v 1",
+    "ps -norders -rdefault --verbosity=1",
+    "x describe pod $POD -n billing",
+    "x check-inject deploy/cart.billing -n orders",
+    "analyze -Anbilling",
+    "analyze --namespace=orders -A=false -n billing",
+    # names that read in two ways
+    "pc c $POD.billing",
+    "pc c cart..billing",
+    "pc c pods/orders/$OTHER",
+    "pc c //$OTHER",
+    "pc c deploy/cart.orders,deploy/cart.billing",
+    "pc c deployment.v1.apps/cart.billing",
+    "x describe svc cart.orders.billing",
 ]
 SECRETS = [
     "pc secret $POD",
@@ -108,6 +125,13 @@ IDENTITY = [
     "pc c $POD --context other",
     "version --vklog=9",
     "version --log_target /tmp/x",
+    "ps --istioNamespace=istio-system --istioNamespace=billing -n orders",
+    "ps --istio_namespace=billing -n orders",
+    "ps --xds_address 127.0.0.1:15010 -n orders",
+    "ps --xds-addr=127.0.0.1:15010 -n orders",
+    "pc c $POD --proxy-admin 15010",
+    "analyze -n orders --remote-contexts gateway",
+    "analyze -n orders --revision sidecar-injector",
 ]
 FILES = [
     "pc c -f /etc/passwd",
@@ -123,6 +147,14 @@ FILES = [
     "kube-inject -f - -o /tmp/x",
     "manifest generate -f /etc/passwd",
     "completion bash",
+    "pc c -f/dev/fd/3",
+    "pc c --file ./../kubeconfig",
+    "pc c --file kubeconfig",
+    "pc c -f -- $OTHER",
+    "validate -f https://example.com/x.yaml",
+    "analyze --use-kube=false ..",
+    "analyze --use-kube=false /proc/self",
+    "analyze --use-kube=false file:///etc/passwd",
     "__complete pc clusters ''",
     "__complete ps -n ''",
 ]
@@ -132,6 +164,9 @@ WRITES = [
     "pc log -l app=cart -n orders --level debug",
     "pc log $POD --reset",
     "pc log $POD -r=true",
+    "pc log $POD -r=false --level debug",
+    "pc log $POD --level 'http:debug&x=y'",
+    "pc log $POD --level 'level?quitquitquit'",
     "admin log --level debug",
     "istiod l --reset",
     "zc log --level debug",
@@ -203,7 +238,7 @@ def agent(make_agent: Callable[..., MeshAgent], log_start: int) -> MeshAgent:
 
 
 def test_there_are_many() -> None:
-    assert len(set(EVERY)) == len(EVERY) >= 100
+    assert len(set(EVERY)) == len(EVERY) >= 150
 
 
 @pytest.mark.parametrize("line", EVERY)

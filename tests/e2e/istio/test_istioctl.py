@@ -165,6 +165,17 @@ def test_a_right_to_one_proxy_is_to_no_other(make_agent: Callable[..., MeshAgent
     assert named.istioctl("pc clusters deploy/cart.orders").status == "denied"
 
 
+def test_a_right_to_one_status_is_to_no_list_of_a_namespace(make_agent: Callable[..., MeshAgent], mesh: Mesh) -> None:
+    name = mesh.workloads[OWN].name
+    named = {**rule("proxystatuses"), "resourceNames": ["other"]}
+    given = make_agent(named, TOKENS)
+    withheld = make_agent(rule("proxystatuses"), TOKENS, deny=[{**named, "resourceNames": [name]}])
+    for agent in (given, withheld):
+        for line in ("ps -n orders", "ps -n orders -o json", "ps $POD"):
+            answer = agent.istioctl(line)
+            assert (answer.status, name in answer.stdout) == ("denied", False), brief(answer)
+
+
 def test_a_certificate_is_shown_to_whom_it_is_named(make_agent: Callable[..., MeshAgent]) -> None:
     agent = make_agent(PROXIES, rule("proxysecrets", "get"))
     for line in ("pc secret $POD", "pc all $POD -o json | head -3", "pc all $POD | head -3"):

@@ -82,6 +82,16 @@ async def test_what_the_plan_does_not_mention_goes_by_the_ordinary_rules(bench: 
     assert not bench.upstream.requests
 
 
+async def test_a_list_is_planned_only_of_the_names_that_the_plan_has(bench: Bench) -> None:
+    bench.session.plan = CommandPlan(openings=(opening(verbs="list", names=Names.of(["cart"])),))
+    bench.authorizer.rule = only_virtual
+    pods = "/api/v1/namespaces/shop/pods"
+    assert (await bench.ask("GET", pods)).status == 403
+    assert (await bench.ask("GET", f"{pods}?fieldSelector=metadata.name%3Dother")).status == 403
+    assert not bench.upstream.requests
+    assert (await bench.ask("GET", f"{pods}?fieldSelector=metadata.name%3Dcart")).status == 200
+
+
 async def test_a_right_that_is_gone_denies(bench: Bench) -> None:
     bench.session.plan = CommandPlan(openings=(opening(),))
     bench.authorizer.rule = lambda info: deny() if info.api_group == ISTIOCTL_GROUP else allow()

@@ -75,6 +75,31 @@ def test_frames_of_any_length_are_read(size: int) -> None:
     feed(websocket(opaque), upgrade="websocket")
 
 
+def referred(origin: str) -> bytes:
+    return REQUEST[:-2] + f"Referer: http://{origin}/config_dump\r\n\r\n".encode()
+
+
+def test_a_redirect_of_the_one_who_is_asked_is_followed() -> None:
+    feed(request_bytes(REQUEST, referred("localhost:40123")))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(referred("localhost:40124"), id="another port"),
+        pytest.param(referred("127.0.0.1:40123"), id="another name"),
+        pytest.param(referred("localhost"), id="no port"),
+        pytest.param(referred("localhost:40123@localhost:40124"), id="a name before it"),
+        pytest.param(REQUEST + REQUEST.replace(b"40123", b"40124"), id="then to another port"),
+        pytest.param(REQUEST.replace(b"Host", b"Referer: http://localhost:40124/\r\nHost"), id="said first"),
+    ],
+)
+def test_a_redirect_from_elsewhere_is_refused(said: bytes) -> None:
+    """A hostile proxy would lead the command that asks it into the port-forward of another command on the same host."""
+    with pytest.raises(ForwardRefused):
+        feed(request_bytes(said))
+
+
 def test_what_is_encrypted_passes_unread() -> None:
     client = SpdyClient()
     feed(client.pair(15012) + data(client.stream, b"\x16\x03\x01\x00POST /logging?level=debug HTTP/1.1\r\n\r\n"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from k8s_mcp_server.policy.catalog import ApiResource, Catalog, Scope
-from k8s_mcp_server.policy.virtual import VIRTUAL_RESOURCES, scope_of
+from k8s_mcp_server.policy.decision import Reason, Verdict
+from k8s_mcp_server.policy.virtual import ISTIOCTL_GROUP, VIRTUAL_RESOURCES, scope_of
+from tests.support.asking import ask, grant, rule
 
 pytestmark = pytest.mark.unit
 
@@ -21,3 +23,14 @@ def test_a_virtual_resource_has_its_own_scope_whatever_the_cluster_serves(resour
 def test_what_a_cluster_serves_in_a_virtual_group_has_no_scope() -> None:
     served = ApiResource(group="helm.sh", resource="charts", kind="Chart", scope=Scope.NAMESPACED)
     assert scope_of(Catalog([served]), group="helm.sh", resource="charts") is None
+
+
+@pytest.mark.parametrize("resource", ["proxystatuses", "analyses"])
+def test_what_istioctl_lists_is_given_whole_or_not_at_all(resource: str) -> None:
+    """It comes from istiod, and nobody cuts it to some names."""
+    everything = rule("get list", resource, groups=ISTIOCTL_GROUP)
+    named = {**everything, "resourceNames": ["cart"]}
+    asked = f"list {resource}.{ISTIOCTL_GROUP} -n team-a"
+    assert ask(asked, grant(everything)).verdict is Verdict.EXACT
+    assert not ask(asked, grant(named)).allowed
+    assert ask(asked, grant(everything, deny=[named])).reason is Reason.DENIED_BY_RULE

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k8s_mcp_server.execution.limits import limit_stacks
 from k8s_mcp_server.execution.sandbox import kernel, seccomp
 from k8s_mcp_server.execution.sandbox.children import Children
 from k8s_mcp_server.execution.sandbox.landlock import ABI_WITH_SCOPES, Ruleset
@@ -65,6 +66,7 @@ class Sandbox:
     def __init__(self, *, abi: int) -> None:
         if abi < 1:
             raise OSError("the kernel has no Landlock")
+        limit_stacks()
         self._abi = abi
         self.signals_confined = abi >= ABI_WITH_SCOPES
         self._children = Children()

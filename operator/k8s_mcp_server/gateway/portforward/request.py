@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 MOST_REQUESTS: Final = 4  # through one connection: a redirect takes two
 _LONGEST_FIELD: Final = 512
-_LOOPBACK: Final = rb"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
+_LOOPBACK: Final = rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?"
 # What Go's client says of its own accord (net/http/request.go, transport.go; client.go for redirects). No body.
 _FIELD: Final = re.compile(
-    rb"Host: %b|User-Agent: Go-http-client/1\.1|Content-Length: 0|Accept-Encoding: gzip|Referer: http://%b[!-~]*"
-    % (_LOOPBACK, _LOOPBACK)
+    rb"Host: (?P<host>%b)|User-Agent: Go-http-client/1\.1|Content-Length: 0|Accept-Encoding: gzip"
+    rb"|Referer: http://(?P<referer>%b)(?:/[!-~]*)?" % (_LOOPBACK, _LOOPBACK)
 )
 _UNFINISHED_FIELD: Final = re.compile(rb"[ -~]*\r?")
 _END: Final = b"\r\n"
@@ -39,6 +39,7 @@ class PlannedRequests:
         self._text = b""  # of the request line, or of the header field, as far as it has come
         self._is_in_fields = False
         self._count = 0
+        self._authority = b""  # the local address that the command knows this connection by
 
     def feed(self, data: bytes) -> None:
         """Check the next bytes.
@@ -71,8 +72,19 @@ class PlannedRequests:
             if not field:
                 self._is_in_fields = False
                 return True
-            if not _FIELD.fullmatch(field):
-                raise ForwardRefused("an HTTP header field was not planned")
+            self._check_field(field)
         if len(self._text) > _LONGEST_FIELD or not _UNFINISHED_FIELD.fullmatch(self._text):
             raise ForwardRefused("a malformed HTTP header field")
         return False
+
+    def _check_field(self, field: bytes) -> None:
+        """A proxy may redirect a command to what another one serves on this host; its ``Referer`` tells them apart."""
+        match = _FIELD.fullmatch(field)
+        if match is None:
+            raise ForwardRefused("an HTTP header field was not planned")
+        authority = match["host"] or match["referer"]
+        if authority is None:
+            return
+        if self._authority not in (b"", authority):
+            raise ForwardRefused("an HTTP request was redirected from elsewhere")
+        self._authority = authority
