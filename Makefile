@@ -23,7 +23,9 @@ demo-check: $(READY) ## The same tour, then leave with a status
 	@$(BIN)/python -m devtools.demo --check
 
 .PHONY: test
-test: lock-check lint unit examples tools manifests-check integration ## Everything that must hold, from a clean clone
+test: lock-check lint examples tools manifests-check ## Everything that must hold, from a clean clone
+	@echo "Unit and integration tests: three parts at once, each is shown when it has ended (some minutes)"
+	@$(MAKE) -j$(AT_ONCE) --output-sync=target --keep-going unit $(HALVES)
 
 .PHONY: env
 env: $(READY) ## The Python environment, from the lock file
@@ -93,9 +95,9 @@ $(SCAN): requirements-scan.lock
 	@.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-scan.lock
 	@touch $@
 
-# Each half has a cluster of its own and mostly waits, so both at once take little longer than one. An existing cluster bears one.
+# Each half has a cluster of its own and mostly waits, so all at once take little longer than one. An existing cluster bears one.
 HALVES := integration-through-mcp integration-below
-AT_ONCE = $(if $(filter-out false 0 no,$(K8S_MCP_TEST_USE_EXISTING_CLUSTER)),1,2)
+AT_ONCE = $(if $(filter-out false 0 no,$(K8S_MCP_TEST_USE_EXISTING_CLUSTER)),1,3)
 
 .PHONY: integration $(HALVES)
 integration: tools ## Integration tests: a real API server on KWOK, two halves at once
@@ -138,9 +140,13 @@ image: $(READY) ## The image, without a container engine: dist/image.tar and the
 	@$(BIN)/python -m devtools.node check
 	@$(BIN)/python -m devtools.image
 
-.PHONY: e2e-istio
-e2e-istio: tools ## istioctl against a real istiod and Envoy (WRITE=true writes docs/istioctl.md)
-	@K8S_MCP_WRITE=$(WRITE) $(BIN)/pytest tests/e2e/istio -m e2e
+TABLES := helm/test_table.py istio/test_subcommands.py argocd/test_table.py
+
+.PHONY: tables
+tables: $(READY) ## Write the tables of docs/{kubectl,helm,istioctl,argocd}.md: run every subcommand, see what it needs
+	@$(BIN)/python -m devtools.toolchain ensure --e2e
+	@$(BIN)/python -m devtools.vocabulary
+	@K8S_MCP_TEST_WRITE_DOCS=true $(BIN)/pytest $(addprefix tests/e2e/,$(TABLES)) -m e2e
 
 .PHONY: fuzz
 fuzz: $(READY) ## Random bytes against the gateway's readers, for minutes (EXAMPLES=n; SEED=n repeats a run)

@@ -12,6 +12,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from bench.figures import Samples, in_turn, ratio
+from k8s_mcp_server.serving.form import fields_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,8 @@ async def measure(
 
         async def through() -> None:
             result = await client.call_tool("execute_kubectl", {"command": " ".join(COMMAND)})
-            if (result.structured_content or {}).get("status") != "succeeded":
-                raise RuntimeError(json.dumps(result.structured_content))
+            if fields_of(result)["status"] != "succeeded":
+                raise RuntimeError(json.dumps(fields_of(result)))
 
         async def bare() -> None:
             await asyncio.to_thread(subprocess.run, line, check=True, capture_output=True)

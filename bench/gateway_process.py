@@ -8,9 +8,10 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.gateway import ACCOUNT, LARGE, MOST, OWN, SOME
+from devtools.fixed import FixedSources
 from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.gateway.authorize import Authorizer
 from k8s_mcp_server.gateway.gateway import Gateway
@@ -23,35 +24,14 @@ from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog
 from k8s_mcp_server.telemetry.metrics import Metrics
 
-if TYPE_CHECKING:
-    from k8s_mcp_server.policy.request import RequestInfo
-
 _COMMANDS = {SOME: SOME, MOST: MOST, LARGE: LARGE, **{f"{MOST}-{number}": MOST for number in range(4)}}
 
 
-class _Known:
-    """Policies and namespaces that don't change."""
-
-    def __init__(self) -> None:
-        namespaces = [Namespace(name=name, labels={}) for name in (OWN, SOME, MOST, LARGE)]
-        self.snapshot = Snapshot.build([read_policy(_policy(name)) for name in (SOME, MOST, LARGE)], namespaces)
-        self.catalog = Catalog([ApiResource(group="", resource="configmaps", kind="ConfigMap", scope=Scope.NAMESPACED)])
-
-    def age(self) -> float:
-        return 0.0
-
-    async def refresh(self) -> None:
-        """Nothing new."""
-
-    async def review(self, client: Client, request: RequestInfo) -> bool:
-        """No rule here goes by the client's own rights."""
-        del client, request
-        return False
-
-    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
-        """Likewise."""
-        del client, request
-        return None
+def _known() -> FixedSources:
+    namespaces = [Namespace(name=name, labels={}) for name in (OWN, SOME, MOST, LARGE)]
+    policies = [read_policy(_policy(name)) for name in (SOME, MOST, LARGE)]
+    served = ApiResource(group="", resource="configmaps", kind="ConfigMap", scope=Scope.NAMESPACED)
+    return FixedSources(Snapshot.build(policies, namespaces), Catalog([served]))
 
 
 def _policy(namespace: str) -> dict[str, Any]:
@@ -71,7 +51,7 @@ def _policy(namespace: str) -> dict[str, Any]:
 
 async def _serve() -> None:
     host, port, ca_file, token_file = sys.argv[1:]
-    known = _Known()
+    known = _known()
     environment = Environment(own_namespace=OWN, own_service_account=ACCOUNT)
     gateway = Gateway(
         api_server=ApiServer(host=host, port=int(port), ca_file=Path(ca_file), token_file=Path(token_file)),

@@ -69,14 +69,24 @@ def unlisted(text: str, *, cli: str, found: Mapping[str, Subcommand]) -> list[st
     ]
 
 
-def works(path: str, *, example: str, needs: Iterable[str]) -> str:
+def works(path: str, *, example: str, needs: Iterable[str], aliases: Iterable[str] = ()) -> str:
     """The row of a subcommand that works.
 
     Args:
         example: as it was run.
         needs: what that run needed, as policies name it.
+        aliases: other words for it.
     """
-    return f"| `{path}` | `{_cell(example)}` | {'<br>'.join(needs) or 'nothing'} |"
+    also = ", ".join(f"`{alias}`" for alias in aliases)
+    name = f"`{path}` ({also})" if also else f"`{path}`"
+    return f"| {name} | `{_cell(example)}` | {'<br>'.join(needs) or 'nothing'} |"
+
+
+def between(text: str, *, begin: str, end: str) -> tuple[str, str, str]:
+    """A document in three parts: up to a mark, what is written between two marks, and from the second on."""
+    before, _, rest = text.partition(begin)
+    written, _, after = rest.partition(end)
+    return before + begin, written.strip(), end + after
 
 
 def refused(path: str, *, why: str, instead: str) -> str:

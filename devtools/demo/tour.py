@@ -10,6 +10,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from devtools.demo.teams import AUDITOR, BILLING_READER, NEWCOMER, SHOP_DEPLOYER, Agent
+from k8s_mcp_server.serving.form import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -171,7 +172,7 @@ async def _take(step: Step, *, url: str, token: str) -> Outcome:
             arguments = {"command": step.command} | {name: given for name, given in inputs.items() if given}
             result = await client.call_tool(f"execute_{step.cli}", arguments)
     text = "\n".join(block.text for block in result.content if block.type == "text")
-    details = result.structured_content or {}
+    details = fields_of(result)
     status = str(details.get("status", "succeeded" if not result.is_error else "failed"))
     return Outcome(step, status, text, _faults(step, status=status, text=f"{text}\n{details}"), details)
 

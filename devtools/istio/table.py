@@ -63,8 +63,8 @@ verb of the second column. Rights in a namespace need a rule with `namespaces`, 
 - A deny of what a command is made of, such as `pods/portforward`, takes the command.
 - `-i` names no other control plane than that of the setting `istio_namespace`.
 
-Written by `make e2e-istio WRITE=true`; `make e2e-istio` runs all of it again and compares, and fails where istioctl
-has a subcommand that is not here.
+Written by `make tables`; `make e2e` runs all of it again and compares, and fails where istioctl has a subcommand
+that is not here.
 """
 
 

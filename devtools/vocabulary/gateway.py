@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from devtools.fixed import FixedSources
 from devtools.vocabulary.everything import CLIENTS, everything
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.connection import ApiServer
@@ -30,34 +31,8 @@ if TYPE_CHECKING:
 
     from devtools.vocabulary.site import Site
     from k8s_mcp_server.gateway.session import CommandSession
-    from k8s_mcp_server.policy.catalog import Catalog
     from k8s_mcp_server.policy.decision import Decision
     from k8s_mcp_server.policy.request import RequestInfo
-
-
-class Policies:
-    """The store and the discovery that the authorizer reads: fixed, unless a test sets them."""
-
-    def __init__(self, snapshot: Snapshot, catalog: Catalog) -> None:
-        self.snapshot = snapshot
-        self.catalog = catalog
-
-    def age(self) -> float:
-        """Always fresh."""
-        return 0.0
-
-    async def refresh(self) -> None:
-        """There is nothing new."""
-
-    async def review(self, client: Client, request: RequestInfo) -> bool:
-        """No rule here goes by the client's own rights."""
-        del client, request
-        return False
-
-    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
-        """Likewise."""
-        del client, request
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +61,7 @@ class RunningGateway:
 
     gateway: Gateway
     authorizer: RememberingAuthorizer
-    policies: Policies
+    policies: FixedSources
     opened: int = 0
 
     def open(self) -> CommandSession:
@@ -128,7 +103,7 @@ async def running(site: Site, folder: Path) -> AsyncIterator[RunningGateway]:
     api_server = ApiServer(host=cluster.host, port=cluster.port, ca_file=cluster.ca_file, token_file=token_file)
     async with ApiClient.connect(api_server) as client:
         catalog = await DiscoveryReader(client).read()
-    policies = Policies(Snapshot.empty(), catalog)
+    policies = FixedSources(Snapshot.empty(), catalog)
     # No namespace is the service's own: that one is cut out of every list, which is not what is compared here.
     environment = Environment(own_namespace="eq-nowhere", own_service_account="nobody")
     authorizer = RememberingAuthorizer(

@@ -41,11 +41,10 @@ Not every part of a row is indispensable: without the right to list events, `des
 `kubectl auth can-i` and `auth whoami` are answered for the client itself. `port-forward` is refused before it runs, as
 the last table says; its rows in the first ones say what the gateway would decide. Local files are those of the `files`
 argument, and what a command writes comes back. `top` is not covered with a real metrics-server: its rows were observed
-with custom resources of the same group and names. Where kubectl sends no field manager (`debug`,
-`auth reconcile`), the API server makes one of the User-Agent, which begins with the client here.
+with custom resources of the same group and names.
 
-Written by `python -m devtools.vocabulary` from observed requests; `make test` compares, and fails where kubectl has a
-subcommand that is not here.
+Written by `make tables` from observed requests; `make test` compares, and fails where kubectl has a subcommand that is
+not here.
 """
 _ALSO_COMMANDS: Final = frozenset({"apply", "cluster-info", "create"})  # groups that do something by themselves
 _SECTIONS: Final = {

@@ -149,6 +149,7 @@ class Frontend:
                     secrets=OwnSecrets(below.api_server, namespace=settings.namespace),
                     authorities=lambda: authorities(settings.chart_ca_file),
                     cache=below.helm_cache,
+                    running=lambda: below.gateway.clients,
                 ),
                 server=lambda: ServerVersion.read(self.checker.served.documents),
             ),

@@ -26,22 +26,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
-# Where kubectl names no field manager, the API server takes what the User-Agent begins with; the gateway puts the
-# client there, so the manager is "<client> command" instead of "kubectl".
-DIFFERENT = {
-    "get pod tool -o jsonpath={.metadata.managedFields[*].manager}",  # after `kubectl debug`
-    "get role reconciled -o jsonpath={.metadata.managedFields[*].manager}",  # after `kubectl auth reconcile`
-}
-KNOWN = pytest.mark.xfail(strict=True, reason="the field manager is made of the gateway's User-Agent")
-
-
 def places(scenarios: tuple[Scenario, ...], *, first: int = 0) -> list[object]:
     """The place of each command in what ``compare`` returns, named by the command."""
     lines = [step.line for scenario in scenarios for step in scenario]
-    return [
-        pytest.param(first + number, id=f"{number}: {line}", marks=[KNOWN] if line in DIFFERENT else [])
-        for number, line in enumerate(lines)
-    ]
+    return [pytest.param(first + number, id=f"{number}: {line}") for number, line in enumerate(lines)]
 
 
 def count(scenarios: tuple[Scenario, ...]) -> int:
@@ -55,7 +43,7 @@ AFTER_ANSWERED = AFTER_REFUSED + count(ANSWERED)
 
 def differs(place: int, command: Compared) -> bool:
     """Whether the two ways differ in a command that writes, where nothing is known that would make them."""
-    if place < AFTER_ANSWERED or command.step.line in DIFFERENT:
+    if place < AFTER_ANSWERED:
         return False
     return command.through != command.direct or command.direct.code == ENDLESS
 
@@ -113,5 +101,5 @@ def test_the_document_says_what_the_commands_asked_for(compared: list[Compared])
     assert unlisted(compared) == set()
     written = DOCUMENT.read_text(encoding="utf-8").splitlines()
     observed = render(compared, ensure_tools(["kubectl"])["kubectl"]).splitlines()
-    assert [line for line in observed if line not in written] == [], "python -m devtools.vocabulary writes it anew"
+    assert [line for line in observed if line not in written] == [], "make tables writes it anew"
     assert observed == written

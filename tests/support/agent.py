@@ -13,6 +13,8 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.support.results import all_fields, text_of
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -24,7 +26,7 @@ class Answer:
     """What a tool answered.
 
     Args:
-        fields: the structured result.
+        fields: of the result, with what the command put out.
         text: everything that a model would read: the text blocks joined.
     """
 
@@ -107,8 +109,7 @@ class Agent:
     async def _call(self, tool: str, arguments: dict[str, Any]) -> Answer:
         async with self._client() as client:
             result = await client.call_tool(tool, arguments)
-        text = "\n".join(block.text for block in result.content if block.type == "text")
-        return Answer(fields=result.structured_content or {}, text=text)
+        return Answer(fields=all_fields(result), text=text_of(result))
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:

@@ -16,19 +16,11 @@ if TYPE_CHECKING:
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
-async def run(service: Service, arguments: dict[str, Any], *, as_: str = "alice", mode: str = "auto") -> CallToolResult:
-    async with asyncio.timeout(20), service.client(as_=as_, mode=mode) as client:
+async def run(
+    service: Service, arguments: dict[str, Any], *, as_: str = "alice", mode: str = "auto", query: str = ""
+) -> CallToolResult:
+    async with asyncio.timeout(20), service.client(as_=as_, mode=mode, query=query) as client:
         return await client.call_tool("execute_kubectl", arguments)
-
-
-def fields(result: CallToolResult) -> dict[str, Any]:
-    structured: dict[str, Any] | None = result.structured_content
-    assert structured is not None
-    return structured
-
-
-def text(result: CallToolResult) -> str:
-    return "\n".join(block.text for block in result.content if block.type == "text")
 
 
 def counted(service: Service, outcome: str) -> float | None:

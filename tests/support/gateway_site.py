@@ -13,7 +13,6 @@ from k8s_mcp_server.gateway.exchange import Exchange
 from k8s_mcp_server.gateway.gateway import Gateway
 from k8s_mcp_server.gateway.outgoing import COMMANDS_GROUP
 from k8s_mcp_server.policy.identity import Client
-from k8s_mcp_server.policy.snapshot import Snapshot
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devtools.cluster import TestCluster
+    from devtools.fixed import FixedSources
     from k8s_mcp_server.gateway.session import CommandSession
-    from k8s_mcp_server.policy.catalog import Catalog
-    from k8s_mcp_server.policy.request import RequestInfo
 
 AGENT = Client(username="system:serviceaccount:agents:deployer")
 KUBECTL_SECONDS = 30.0
@@ -169,26 +167,6 @@ def deployer(site: Site) -> dict[str, Any]:
     }
 
 
-class Policies:
-    """The store and the discovery that the authorizer reads, as far as it needs them."""
-
-    def __init__(self, snapshot: Snapshot, catalog: Catalog) -> None:
-        self.snapshot = snapshot
-        self.catalog = catalog
-
-    def age(self) -> float:
-        return 0.0
-
-    async def refresh(self) -> None:
-        """Nothing new."""
-
-    async def review(self, client: Client, request: RequestInfo) -> bool:
-        raise AssertionError(f"no rule here goes by RBAC: {client} {request}")
-
-    def last_known(self, client: Client, request: RequestInfo) -> bool | None:
-        raise AssertionError(f"no rule here goes by RBAC: {client} {request}")
-
-
 @dataclass(slots=True, kw_only=True)
 class Finished:
     """A kubectl that ended."""
@@ -205,7 +183,7 @@ class Rig:
     site: Site
     gateway: Gateway
     session: CommandSession
-    policies: Policies
+    policies: FixedSources
     audit: io.StringIO
     folder: Path
     kubectl_path: Path

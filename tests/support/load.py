@@ -12,6 +12,8 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from k8s_mcp_server.serving.form import fields_of
+
 if TYPE_CHECKING:
     from tests.support.agent import Agent
 
@@ -102,7 +104,7 @@ class Load:
     async def _call(self, client: Client) -> None:
         began = time.monotonic()
         result = await client.call_tool("execute_kubectl", {"command": self._command})
-        status = (result.structured_content or {}).get("status")
+        status = fields_of(result).get("status")
         if status == "succeeded":
             self.calls.answered += 1
             self.calls.longest = max(self.calls.longest, time.monotonic() - began)

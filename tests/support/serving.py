@@ -221,11 +221,11 @@ class Service:
         return [json.loads(line) for line in self.audit_stream.getvalue().splitlines()]
 
     @contextlib.asynccontextmanager
-    async def client(self, *, as_: str = "alice", mode: str = "auto") -> AsyncIterator[McpClient]:
+    async def client(self, *, as_: str = "alice", mode: str = "auto", query: str = "") -> AsyncIterator[McpClient]:
         headers = {"Authorization": f"Bearer {as_}"}
         async with (
             httpx2.AsyncClient(headers=headers, timeout=WAIT_SECONDS) as http,
-            McpClient(streamable_http_client(self.url, http_client=http), mode=mode) as client,
+            McpClient(streamable_http_client(self.url + query, http_client=http), mode=mode) as client,
         ):
             yield client
 

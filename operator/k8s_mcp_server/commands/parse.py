@@ -12,7 +12,14 @@ from k8s_mcp_server.commands.istioctl.check import check_istioctl
 from k8s_mcp_server.commands.kubectl import check_kubectl, kubectl_helper
 from k8s_mcp_server.commands.rewrite import without_xargs
 from k8s_mcp_server.commands.tokenizer import tokenize
-from k8s_mcp_server.commands.typed import by_its_name, decoded, shown, with_text_as_input, without_wrapping
+from k8s_mcp_server.commands.typed import (
+    by_its_name,
+    decoded,
+    shown,
+    with_file_named,
+    with_text_as_input,
+    without_wrapping,
+)
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.binaries import FILTERS
 from k8s_mcp_server.policy.tools import Tool
@@ -69,7 +76,7 @@ def parse_command(command: str, *, cli: Tool, files: Collection[str] = ()) -> Pi
     pipeline = with_text_as_input(tokenize(without_wrapping(command)))
     pipeline = replace(pipeline, stages=tuple(by_its_name(stage, cli=cli) for stage in pipeline.stages))
     first, *later = pipeline.stages
-    stages: tuple[Stage, ...] = (_first_stage(first, pipeline=pipeline, cli=cli),)
+    stages: tuple[Stage, ...] = (_first_stage(first, pipeline=pipeline, cli=cli, files=files),)
     for stage in later:
         if stage.program == "xargs":
             raise without_xargs(stages, stage)
@@ -97,12 +104,16 @@ def _check_count(stages: Sequence[Stage], *, cli: Tool) -> None:
         )
 
 
-def _first_stage(stage: Stage, *, pipeline: Pipeline, cli: Tool) -> Stage:
+def _first_stage(stage: Stage, *, pipeline: Pipeline, cli: Tool, files: Collection[str]) -> Stage:
     program = stage.program
     if program == cli:
         return stage
     if program in set(Tool):
         raise _other_tool(program, cli=cli)
+    if program == "cat" and (better := with_file_named(pipeline.stages, files)):
+        raise CommandRefused(
+            "UnknownProgram", "`cat` cannot be run here, and need not be.", instead=f"Write: `{better}`"
+        )
     if program in ("cat", "echo", "printf"):
         rest = shown(pipeline.stages[1:]) or f"{cli} apply -f -"
         raise CommandRefused(

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _SUBSTITUTION: Final = re.compile(r"\$\(([^()`;&<>]+)\)|`([^()`;&<>]+)`")
 _LOOP: Final = re.compile(r"\s*(for|while|until|if|case|select)\s")
 _FOR: Final = re.compile(r"\s*for\s+(\w+)\s+in\s+([^;\n$`]+?)\s*[;\n]\s*do\s+([^;\n]+?)\s*[;\n]\s*done\s*")
+_CONDITION: Final = re.compile(
+    r"\s*(?:while|until|if)\s+(?P<asked>[^;\n]+?)\s*[;\n]\s*(?:do|then)\s+(?P<done>[^;\n]+?)\s*[;\n]"
+)
+_ALWAYS: Final = frozenset({"true", ":"})
 _PIPED_LOOP: Final = re.compile(r"\s*\|\s*(?:while|for|until)\s")
 _BLANKS: Final = " \t\n"
 _OF_THE_SHELL: Final = frozenset({"alias", "cd", "export", "set", "source", "unset", "."})
@@ -89,9 +93,20 @@ def check_loop(text: str) -> None:
         first = re.sub(rf"\$(\{{{variable}\}}|{variable}\b)", words[0], body).replace(f'"{words[0]}"', words[0])
         rest = f"; the same for {', '.join(words[1:6])}" if words[1:] else ""
         raise CommandRefused("ShellLoop", message, instead=f"Write: `{first}`{rest}. kubectl takes several names, too.")
+    if (first := _of_condition(text)) and not inner_command(text):
+        raise CommandRefused("ShellLoop", message, instead=f"Write: `{first}`; then choose by what it prints.")
     inner = inner_command(text)
     first = f"Write: `{inner}`; then name" if inner else "Name"
     raise CommandRefused("ShellLoop", message, instead=f"{first} what it prints in the next call, several at once.")
+
+
+def _of_condition(text: str) -> str:
+    """The command that a condition asks, or what hangs on one that always holds; empty where that is no CLI's."""
+    found = _CONDITION.match(text)
+    if found is None:
+        return ""
+    first = found["done"] if found["asked"] in _ALWAYS else found["asked"].removeprefix("! ")
+    return first if first.partition(" ")[0] in set(Tool) and "$" not in first else ""
 
 
 def without_xargs(before: Sequence[Stage], xargs: Stage) -> CommandRefused:

@@ -12,9 +12,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.files import find_file
 from k8s_mcp_server.errors import CommandRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
     from k8s_mcp_server.policy.tools import Tool
 
@@ -110,6 +113,16 @@ def decoded(before: tuple[Stage, ...]) -> str:
     kept = [*words[:at], *words[at + 1 :]]
     kept = [word for word in kept if word not in ("-o", "--output")]
     return f"{shlex.join([*kept, '-o', 'json'])} | jq -r {shlex.quote(f'.data[{json.dumps(name)}] | @base64d')}"
+
+
+def with_file_named(stages: Sequence[Stage], files: Collection[str]) -> str:
+    """``cat FILE | kubectl apply -f -`` with the file where its text was read; empty where that is not as simple."""
+    cat, *later = stages
+    names = cat.argv[1:]
+    if len(names) != 1 or not find_file(names[0], files) or not later or later[0].argv.count("-") != 1:
+        return ""
+    argv = tuple(names[0] if word == "-" else word for word in later[0].argv)
+    return shown([replace(later[0], argv=argv), *later[1:]])
 
 
 def shown(stages: tuple[Stage, ...] | list[Stage]) -> str:

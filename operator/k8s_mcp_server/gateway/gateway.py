@@ -111,6 +111,11 @@ class Gateway:
         """The certificate that the gateway's own is verified with."""
         return self._ca_pem
 
+    @property
+    def clients(self) -> frozenset[str]:
+        """The usernames of those whose commands run now."""
+        return frozenset(session.client.username for session in self._sessions)
+
     async def start(self) -> None:
         """Listen, with a new certificate.
 
@@ -151,7 +156,8 @@ class Gateway:
     async def close_session(self, session: CommandSession) -> None:
         """Make the command's token invalid and break its connections, whatever they are doing.
 
-        Operations on releases that helm has begun and not ended are then marked as failed.
+        Operations on releases that helm has begun and not ended are then marked as failed, by the decision on their
+        beginning.
         """
         self._sessions.remove(session)
         for begun in await session.unfinished.left():
@@ -178,7 +184,7 @@ class Gateway:
                 tool=session.tool.value,
                 method="PUT",
                 request=begun.info,
-                target=begun.info.path,
+                target=begun.path,
                 decision=begun.decision,
                 status=status,
                 duration_seconds=time.monotonic() - started,

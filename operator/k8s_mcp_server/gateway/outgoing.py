@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ EXTRA_KEY: Final = "k8s-mcp.io/client"
 COMMANDS_GROUP: Final = "k8s-mcp.io:commands"
 """What commands' requests have and our own have not: ``manifests/base/flow-control.yaml`` tells them apart by it."""
 _LONGEST_USER_AGENT: Final = 256
+_PRODUCT: Final = re.compile(r"[\w.-]{1,32}(?:/[\w.+-]{1,32})?(?= |$)", re.ASCII)  # RFC 9110 section 10.1.5
 _PRINTABLE: Final = "".join(set(string.punctuation) - {"%"})
 
 # What a CLI may say for itself. Never: Authorization, Impersonate-*, X-Remote-*, X-Forwarded-*, Audit-ID, Cookie, and
@@ -50,9 +52,16 @@ class Attribution:
     audit_id: str
 
     def user_agent(self, program: str) -> str:
-        """A ``User-Agent`` that names the client first, so that no length can push it out."""
+        """A ``User-Agent`` that names the CLI first, and then the client before anything that could push it out.
+
+        The API server makes a field manager of what it begins with where the CLI gives none
+        (k8s.io/apiserver/pkg/endpoints/handlers/create.go, ``managerOrUserAgent``).
+        """
+        product = _PRODUCT.match(program)
+        first = product[0] if product else ""
         client = quote(self.client, safe=_PRINTABLE)
-        return f"{client} command/{self.command_id} {program}".strip()[:_LONGEST_USER_AGENT]
+        words = (first, client, f"command/{self.command_id}", program.removeprefix(first).lstrip())
+        return " ".join(filter(None, words))[:_LONGEST_USER_AGENT]
 
     def fields(self, user_agent: str) -> list[tuple[str, str]]:
         """Header fields that carry it."""

@@ -13,6 +13,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
 from k8s_mcp_server.errors import K8sMcpError
+from k8s_mcp_server.serving.form import Form
 
 if TYPE_CHECKING:
     from k8s_mcp_server.policy.identity import Client
@@ -23,9 +24,9 @@ class NotAuthenticatedError(K8sMcpError):
 
 
 class Caller(AuthenticatedUser):
-    """The SDK's user, with our client on it. The bearer token itself is not kept."""
+    """The SDK's user, with our client on it, and how it wants results. The bearer token itself is not kept."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, form: Form = Form.TEXT) -> None:
         # The SDK binds server-to-client state to (client_id, issuer, subject): all three name this client.
         super().__init__(
             AccessToken(
@@ -37,6 +38,7 @@ class Caller(AuthenticatedUser):
             )
         )
         self.client = client
+        self.form = form
 
 
 def current_client() -> Client:
@@ -45,7 +47,16 @@ def current_client() -> Client:
     Raises:
         NotAuthenticatedError: there is none.
     """
+    return current_caller().client
+
+
+def current_caller() -> Caller:
+    """Whose request is being served.
+
+    Raises:
+        NotAuthenticatedError: nobody's.
+    """
     user = auth_context_var.get()
     if not isinstance(user, Caller):
         raise NotAuthenticatedError("the request has no authenticated client")
-    return user.client
+    return user

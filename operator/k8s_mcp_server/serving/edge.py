@@ -21,6 +21,7 @@ from k8s_mcp_server.policy.identity import Client
 from k8s_mcp_server.serving.bodies import Bodies, BodiesTooLarge
 from k8s_mcp_server.serving.caller import Caller
 from k8s_mcp_server.serving.connections import mark_authenticated
+from k8s_mcp_server.serving.form import PARAMETER, Form
 from k8s_mcp_server.serving.metadata import metadata_url
 
 if TYPE_CHECKING:
@@ -73,8 +74,12 @@ class Edge:
             await found(scope, receive, send)
             return
         client = found
-        scope["user"] = Caller(client)
         mark_authenticated(scope)
+        form = request.query_params.get(PARAMETER, Form.TEXT)
+        if form not in set(Form):
+            await _unknown_form()(scope, receive, send)
+            return
+        scope["user"] = Caller(client, form=Form(form))
         try:
             with self._bodies.counted(client, receive) as counted:
                 await self._app(scope, counted, send)
@@ -118,6 +123,11 @@ def _method_not_allowed() -> JSONResponse:
     # The stateless transport has nothing to stream on GET and no session to DELETE.
     error = {"code": -32600, "message": "Method Not Allowed: POST JSON-RPC messages to this endpoint"}
     return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 405, headers={"Allow": "POST"})
+
+
+def _unknown_form() -> JSONResponse:
+    description = f"{PARAMETER} in the URL is {' or '.join(Form)}; without it, {Form.TEXT}"
+    return JSONResponse({"error": "invalid_request", "error_description": description}, 400)
 
 
 def _too_many(what: str) -> JSONResponse:

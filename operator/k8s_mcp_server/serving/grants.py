@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.identity import Client
     from k8s_mcp_server.policy.sources import CatalogSource, PolicySource
 
-# More could not be sent: see `outcome`.
+# More could not be sent where each character is escaped: see `outcome`.
 OUTPUT_CEILING: Final = 300_000
 _CHECK_ACCESS: Final = "call check_access: it says who you are, what you may do and whom to ask"
 _WAIT: Final = "try again in some seconds"

@@ -17,7 +17,8 @@ from mcp.types import Completion, PromptReference
 from mcp.types import Resource as ResourceDescription
 
 from k8s_mcp_server.policy.digest import digest
-from k8s_mcp_server.serving.caller import current_client
+from k8s_mcp_server.serving.caller import current_caller, current_client
+from k8s_mcp_server.serving.form import described_in, in_form
 from k8s_mcp_server.serving.text import escape_hidden
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ class AgentServer(MCPServer[None]):
 
     async def list_tools(self) -> list[ToolDescription]:
         """The caller's tools, always in the same order."""
-        client = current_client()
-        return [tool.description for tool in self._agent_tools.values() if tool.visible_to(client)]
+        caller = current_caller()
+        visible = (tool for tool in self._agent_tools.values() if tool.visible_to(caller.client))
+        return [described_in(tool.description, caller.form) for tool in visible]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
@@ -87,7 +89,7 @@ class AgentServer(MCPServer[None]):
         Raises:
             ToolError: there is no such tool.
         """
-        client = current_client()
+        caller = current_caller()
         tool = self._agent_tools.get(name)
         if tool is None:
             raise ToolError(f"Unknown tool: {name[:64]!r}")
@@ -97,7 +99,7 @@ class AgentServer(MCPServer[None]):
                 await context.report_progress(progress, total, message)
 
         try:
-            return await tool.call(client, arguments, report=report)
+            return in_form(await tool.call(caller.client, arguments, report=report), caller.form)
         except Exception as error:
             # The SDK logs this one with its traceback, and would show any other exception's text to the client.
             raise UnexpectedToolError(f"{name} met an internal error") from error

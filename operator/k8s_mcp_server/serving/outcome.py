@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.decision import Decision, Reason
     from k8s_mcp_server.policy.limits import Limits
 
-# Twice in the answer (see `result`), and both together below the 1 MiB that clients take as one server-sent event.
-_STDOUT_JSON_BYTES: Final = 400_000
+# Both together, with what we say ourselves, below the 1 MiB that clients take as one server-sent event.
+_STDOUT_JSON_BYTES: Final = 800_000
 _STDERR_JSON_BYTES: Final = 100_000
 _DENIALS_SHOWN: Final = 5
 MORE_ABOUT_DENIALS: Final = "check_access shows what you may do and whom to ask"

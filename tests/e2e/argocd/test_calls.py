@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from devtools.cluster.ports import free_ports
+from devtools.fixed import FixedSources
 from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.gateway.argocd.frames import CONTENT_TYPE, Code, Frames, frame
 from k8s_mcp_server.gateway.argocd.instance import ArgoCD, Call
@@ -30,7 +31,7 @@ from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.e2e.argocd.conftest import applications
-from tests.support.gateway_site import AGENT, Policies
+from tests.support.gateway_site import AGENT
 from tests.support.raw_http import RawClient, RawResponse
 from tests.support.waiting import eventually
 
@@ -71,7 +72,7 @@ class Rig:
     gateway: Gateway
     session: CommandSession
     instance: Recorded
-    policies: Policies
+    policies: FixedSources
     audit: io.StringIO
     clients: list[RawClient] = field(default_factory=list)
 
@@ -131,7 +132,7 @@ async def rig(site: Site, tmp_path: Path) -> AsyncIterator[Rig]:
     token_file = tmp_path / "token"
     token_file.write_text(await asyncio.to_thread(site.argocd.token), encoding="ascii")
     instance = Recorded(name="main", server=server(site, token_file), metrics=Metrics())
-    policies = Policies(snapshot(applications("*", "team-a/*")), Catalog())
+    policies = FixedSources(snapshot(applications("*", "team-a/*")), Catalog())
     audit = io.StringIO()
     gateway = Gateway(
         api_server=ApiServer(host="127.0.0.1", port=1, ca_file=site.argocd.ca_file, token_file=token_file),

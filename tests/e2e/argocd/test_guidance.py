@@ -13,6 +13,7 @@ from tests.support.guidance import not_helped, suggested_by, wrongly_checked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.conftest import Helped
     from tests.e2e.argocd.conftest import ArgoAgent
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -86,6 +87,7 @@ def test_every_command_that_the_prompt_suggests_works(agent: ArgoAgent) -> None:
         assert answer.status == "succeeded", answer.text
 
 
-def test_after_each_denial_the_suggested_command_works(agent: ArgoAgent) -> None:
+def test_after_each_denial_the_suggested_command_works(agent: ArgoAgent, helped: Helped) -> None:
     failed = not_helped(DENIED, lambda line: agent.run(line, timeout=20))
+    helped("argocd", worked=len(DENIED) - len(failed), of=len(DENIED))
     assert len(DENIED) - len(failed) >= NEEDED * len(DENIED), "\n".join(failed)

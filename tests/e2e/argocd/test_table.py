@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from devtools.subcommands import help_of, tree
 from devtools.toolchain import ensure_tools
 from k8s_mcp_server.commands.argocd.catalog import ALIASES, GLOBAL_SWITCHES, GLOBAL_VALUE_FLAGS, GROUPS
 from tests.e2e.argocd.conftest import applications
+from tests.support.tables import compare_or_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 _FLAG = re.compile(r"^ +(?:-(\w), )?--([\w-]+)(?: (\S+))?  ", re.MULTILINE)
-_WRITE = os.environ.get("K8S_MCP_TEST_WRITE_DOCS") == "true"
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +106,7 @@ def test_the_document_says_what_each_subcommand_needs(
             failed.append(f"{EXAMPLES[path]}: {answer.text}")
         needs[path] = needed(site.requests(answer.fields["command_id"]))
     assert failed == []
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    table, _, after = rest.partition(END)
-    if _WRITE:
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{render(needs)}\n\n{END}{after}", encoding="utf-8")
-    else:
-        assert table.strip().splitlines() == render(needs).splitlines(), "K8S_MCP_TEST_WRITE_DOCS=true writes it anew"
+    compare_or_write(DOCUMENT, render(needs), begin=BEGIN, end=END)
 
 
 def _multi(site: Site) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from devtools.istio.table import Ended, names, table
 from devtools.subcommands import tree
 from devtools.toolchain import ensure_tools
 from tests.e2e.istio.conftest import GROUP, MESH, OWN, PROXIES, READ, TOKENS, rule
+from tests.support.tables import WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_the_table_is_what_happens(make_agent: Callable[..., MeshAgent]) -> None
 
     text = table(run, version=run("version --remote=false").text.partition("client version: ")[2].split()[0])
     agent.istioctl("pc log $POD --reset")
-    if os.environ.get("K8S_MCP_WRITE") == "true":
+    if WRITES:
         DOCUMENT.write_text(text, encoding="utf-8")
     assert DOCUMENT.read_text(encoding="utf-8") == text
     assert GROUP in text

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from devtools.fixed import FixedSources
 from k8s_mcp_server.cluster.client import ApiClient
 from k8s_mcp_server.cluster.connection import ApiServer
 from k8s_mcp_server.cluster.discovery import DiscoveryReader
@@ -26,7 +27,6 @@ from k8s_mcp_server.telemetry.audit import AuditLog, RequestAudit
 from k8s_mcp_server.telemetry.metrics import Metrics
 from tests.support.gateway_site import (
     AGENT,
-    Policies,
     Rig,
     Site,
     apply,
@@ -84,7 +84,7 @@ async def rig(site: Site, tmp_path: Path, kubectl_path: Path) -> AsyncIterator[R
         catalog = await DiscoveryReader(client).read()
     names = msgspec.json.decode(cluster.kubectl("get", "namespaces", "-o", "json").stdout)["items"]
     namespaces = [Namespace(name=item["metadata"]["name"], labels=item["metadata"].get("labels", {})) for item in names]
-    policies = Policies(Snapshot.build([read_policy(deployer(site))], namespaces), catalog)
+    policies = FixedSources(Snapshot.build([read_policy(deployer(site))], namespaces), catalog)
     environment = Environment(own_namespace=site.own, own_service_account="gateway")
     audit = io.StringIO()
     gateway = Gateway(

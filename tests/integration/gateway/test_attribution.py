@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -32,5 +33,5 @@ async def test_the_api_servers_audit_log_names_the_client_and_joins_our_record(r
     assert event["impersonatedUser"]["username"] == rig.site.service_account
     assert event["impersonatedUser"]["extra"] == {"k8s-mcp.io/client": [AGENT.username]}
     assert "system:serviceaccounts" in event["impersonatedUser"]["groups"]
-    assert event["userAgent"].startswith(f"{AGENT.username} command/c-1 kubectl/")
+    assert re.match(rf"kubectl/\S+ {AGENT.username} command/c-1 ", event["userAgent"])
     assert (ours["policyUID"], ours["policyResourceVersion"], ours["rule"]) == ("5c6f", "41", "deploy")

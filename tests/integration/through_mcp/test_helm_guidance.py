@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from devtools.cluster import TestCluster
+    from tests.conftest import Helped
     from tests.integration.conftest import NamespaceFactory
     from tests.integration.through_mcp.conftest import AgentFactory
     from tests.support.agent import Agent, Answer
@@ -79,6 +80,9 @@ COMMANDS = [
     "helm status web",
     "helm history web",
     "helm get metadata web",
+    "helm get metadata web --revision 1",
+    "helm status web --revision 1",
+    "helm get values web --revision 1",
     "helm uninstall web",
     "helm rollback web 1",
     "helm install other ./chart",
@@ -160,8 +164,9 @@ DENIED = [
 NEEDED = 0.9
 
 
-def test_after_each_denial_the_suggested_command_works(reader: Agent) -> None:
+def test_after_each_denial_the_suggested_command_works(reader: Agent, helped: Helped) -> None:
     failed = not_helped(DENIED, lambda line: _helm(reader, line))
+    helped("helm", worked=len(DENIED) - len(failed), of=len(DENIED))
     assert len(DENIED) - len(failed) >= NEEDED * len(DENIED), "\n".join(failed)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from devtools.cluster import TestCluster
     from devtools.installed import InstalledService
+    from tests.conftest import Helped
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -183,7 +184,7 @@ def agents(cluster: TestCluster, installed: InstalledService) -> Iterator[dict[s
     cluster.kubectl("delete", "namespace", MINE, OTHER, "--wait=false")
 
 
-def test_after_each_denial_the_suggested_command_works(agents: dict[str, Agent]) -> None:
+def test_after_each_denial_the_suggested_command_works(agents: dict[str, Agent], helped: Helped) -> None:
     assert len(TASKS) >= 60
     failed = []
     for who, line in TASKS:
@@ -194,5 +195,5 @@ def test_after_each_denial_the_suggested_command_works(agents: dict[str, Agent])
         second = agents[who].kubectl(suggested, timeout=20) if suggested else None
         if second is None or second.status != "succeeded":
             failed.append((who, line, suggested, second.text if second else "nothing was suggested"))
-    print(f"{len(TASKS) - len(failed)} of {len(TASKS)} suggestions worked")
+    helped("kubectl", worked=len(TASKS) - len(failed), of=len(TASKS))
     assert len(TASKS) - len(failed) >= NEEDED * len(TASKS), json.dumps(failed, indent=1)

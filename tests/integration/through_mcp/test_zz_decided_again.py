@@ -159,8 +159,14 @@ class _Snapshots:
 
 
 def _understood(request: RequestInfo, record: dict[str, Any]) -> RequestInfo:
-    """What the request was decided as: a Secret that holds a release of Helm's is decided by the right to releases."""
+    """What the request was decided as: a Secret that holds a release of Helm's is decided by the right to releases.
+
+    What the gateway itself puts to end an operation that a command left pending has the decision that began it.
+    """
     recorded = record["attributes"]
+    if record["tool"] == "helm" and (record["method"], recorded.get("verb")) == ("PUT", "create"):
+        assert record["target"] == request.path
+        request = replace(request, verb="create", name="")
     if record["tool"] != "helm" or recorded.get("apiGroup") != "helm.sh":
         return request
     assert (request.resource, request.namespace) == ("secrets", recorded["namespace"])

@@ -80,6 +80,22 @@ def test_a_long_output_has_a_shorter_one(command: str, shorter: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "next_command"),
+    [
+        ("cat web.yaml | kubectl apply -n x -f -", "kubectl apply -n x -f web.yaml"),
+        ("cat base/a.yaml | kubectl diff -f - | head -3", "kubectl diff -f base/a.yaml | head -3"),
+        ("cat other.yaml | kubectl apply -f -", ""),
+        ("cat web.yaml | grep x | kubectl apply -f -", ""),
+        ("cat web.yaml base/a.yaml | kubectl apply -f -", ""),
+    ],
+)
+def test_a_file_that_is_only_read_into_a_command_is_named_in_it(command: str, next_command: str) -> None:
+    with pytest.raises(CommandRefused) as refused:
+        parse_command(command, cli=Tool.KUBECTL, files={"web.yaml", "base/a.yaml"})
+    assert (refused.value.reason, refused.value.next_command) == ("UnknownProgram", next_command)
+
+
+@pytest.mark.parametrize(
     ("command", "reason", "next_command"),
     [
         (
@@ -106,8 +122,12 @@ def test_a_long_output_has_a_shorter_one(command: str, shorter: str) -> None:
         ("for p in a b; do kubectl get pod $p; done", "ShellLoop", "kubectl get pod a"),
         ('for p in a; do kubectl get pod "$p"; done', "ShellLoop", "kubectl get pod a"),
         ("for p in $(kubectl get pods -o name); do kubectl logs $p; done", "ShellLoop", "kubectl get pods -o name"),
-        ("while true; do kubectl get pods; done", "ShellLoop", ""),
-        ("if true; then kubectl get pods; fi", "ShellLoop", ""),
+        ("while true; do kubectl get pods; sleep 1; done", "ShellLoop", "kubectl get pods"),
+        ("if true; then kubectl get pods; fi", "ShellLoop", "kubectl get pods"),
+        ("until kubectl get pod web; do sleep 1; done", "ShellLoop", "kubectl get pod web"),
+        ("if ! kubectl get ns x; then kubectl create ns x; fi", "ShellLoop", "kubectl get ns x"),
+        ("if [ -f x ]; then kubectl delete pod x; fi", "ShellLoop", ""),
+        ("while sleep 1; do kubectl get pods; done", "ShellLoop", ""),
         ("edit deploy web -n x", "NotAvailable", "kubectl get deploy web -n x -o yaml"),
         ("apply edit-last-applied deploy web", "NotAvailable", "kubectl get deploy web -o yaml"),
         ("port-forward web 8080:80", "NotAvailable", "kubectl describe pod web"),

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devtools.helm_table import DOCUMENT, NEEDS, render
+from devtools.charts.table import BEGIN, DOCUMENT, END
+from devtools.subcommands import between
 from devtools.toolchain.ensure import ensure_tools
 from k8s_mcp_server.commands.dry_run import without_waiting
 from k8s_mcp_server.commands.helm.catalog import (
@@ -130,9 +131,9 @@ def test_aliases_are_helms() -> None:
     assert found == ALIASES
 
 
-def test_the_document_is_that_of_the_catalogue() -> None:
-    assert set(NEEDS) == set(FLAGS)
-    assert DOCUMENT.read_text(encoding="utf-8") == render(), "run: python -m devtools.helm_table"
+def test_the_document_has_every_flag_that_is_refused() -> None:
+    _, tables, _ = between(DOCUMENT.read_text(encoding="utf-8"), begin=BEGIN, end=END)
+    assert set(re.findall(r"`--([\w-]+)`", tables.partition("| flag that is refused |")[2])) == set(REFUSED_FLAGS)
 
 
 def test_the_tables_speak_of_subcommands_that_there_are() -> None:
@@ -190,7 +191,7 @@ def test_words_are_written_anew(line: str, expected: str) -> None:
         ("pull a/b --untardir /tmp", "FixedFlag", ""),
         ("install x https:evil/c", "NoChart", "./chart"),
         ("install x acme/web/../x", "NoChart", "./chart"),
-        ("template x a/b --output-dir /tmp", "FixedFlag", "comes back to you"),
+        ("template x a/b --output-dir /tmp", "FixedFlag", "Write: `helm template x a/b`. The output comes back to you"),
         ("install x a/b --repository-config=/tmp/x", "FixedFlag", ""),
         ("install x a/b --set --kubeconfig=/x", "IncompleteFlag", "--set=VALUE"),
         ("install x a/b --set", "IncompleteFlag", ""),
@@ -227,6 +228,17 @@ def test_what_cannot_work_is_refused_with_what_to_write(line: str, reason: str, 
     assert refused.value.reason == reason
     assert said in refused.value.message + refused.value.instead
     assert refused.value.instead
+
+
+@pytest.mark.parametrize(
+    "flag", ["--verify", "--prov", "--post-renderer=/bin/sh", "--enable-dns", "--dependency-update"]
+)
+def test_no_command_is_suggested_that_would_do_something_else_than_was_meant(flag: str) -> None:
+    with pytest.raises(CommandRefused) as refused:
+        parse_command(f"install x acme/web {flag}", cli=Tool.HELM)
+    assert refused.value.reason == "FixedFlag"
+    assert refused.value.instead
+    assert not refused.value.next_command
 
 
 def test_values_come_from_stdin_from_set_and_from_the_files_argument() -> None:

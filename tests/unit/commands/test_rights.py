@@ -17,17 +17,23 @@ from k8s_mcp_server.serving.helm.plan import Operation, ReleaseStep
 pytestmark = pytest.mark.unit
 
 DOCS = Path(__file__).parents[3] / "docs"
-ROW = re.compile(r"^\| `(?P<path>[^`]*)` \| (?P<example>`.*?`|not offered) \| (?P<needs>.*) \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| `(?P<path>[^`]*)`(?: \([^|]*\))? \| (?P<example>`.*?`|not offered) \| (?P<needs>.*) \|$", re.MULTILINE
+)
 NEED = re.compile(r"`(?P<resource>[^`]+)`[†‡°∀]*(?: in `[^`]+`:)? (?P<verbs>.+)")
-OTHER_ROW = r"^\| `{cli} (?P<path>{path})(?: (?P<form>[^`]*))?`[^|]* \| (?P<needs>.*?) \|"
+ISTIOCTL_ROW = r"^\| `istioctl (?P<path>{path})(?: (?P<form>[^`]*))?`[^|]* \| (?P<needs>.*?) \|"
 RIGHT = re.compile(r"`([\w/]+)`†? ([\w, ]+)")
 GROUP = re.compile(r"\.argocd\.argoproj\.io$")
 # A subcommand about any kind was shown with one of these.
 ANY = "*"
 
 
+def document(cli: str) -> str:
+    return (DOCS / f"{cli}.md").read_text(encoding="utf-8")
+
+
 def rows(cli: str) -> dict[str, re.Match[str]]:
-    return {found["path"]: found for found in ROW.finditer((DOCS / f"{cli}.md").read_text(encoding="utf-8"))}
+    return {found["path"]: found for found in ROW.finditer(document(cli))}
 
 
 def needs(text: str) -> set[tuple[str, str]]:
@@ -69,10 +75,9 @@ def test_what_argocd_s_help_is_marked_by_was_asked_for(path: str) -> None:
     assert marked == observed - readable
 
 
-def other_rows(tool: Tool, path: str) -> list[set[tuple[str, str]]]:
-    """The rights of each row of a subcommand, as helm's and istioctl's documents write them."""
-    text = (DOCS / f"{tool}.md").read_text(encoding="utf-8")
-    found = re.finditer(OTHER_ROW.format(cli=tool, path=re.escape(path)), text, re.MULTILINE)
+def istioctl_rows(path: str) -> list[set[tuple[str, str]]]:
+    """The rights of each row of a subcommand, as istioctl's document writes them."""
+    found = re.finditer(ISTIOCTL_ROW.format(path=re.escape(path)), document("istioctl"), re.MULTILINE)
     return [
         {
             (verb, resource)
@@ -88,7 +93,7 @@ OFFERED = [" ".join(path) for path, entry in SUBCOMMANDS.items() if isinstance(e
 
 @pytest.mark.parametrize("path", OFFERED)
 def test_what_istioctl_s_help_is_marked_by_is_what_its_commands_needed(path: str) -> None:
-    observed = other_rows(Tool.ISTIOCTL, path)
+    observed = istioctl_rows(path)
     forms = offer_of(Tool.ISTIOCTL, path, istio_namespace="istio-system").forms
     assert observed
     assert any(observed) is bool(forms)
@@ -97,10 +102,12 @@ def test_what_istioctl_s_help_is_marked_by_is_what_its_commands_needed(path: str
 
 
 @pytest.mark.parametrize("path", sorted(FLAGS))
-def test_what_helm_s_help_is_marked_by_is_in_its_document(path: str) -> None:
-    (observed,) = other_rows(Tool.HELM, path)
+def test_what_helm_s_help_is_marked_by_was_asked_for(path: str) -> None:
+    forms = [needs(row["needs"]) for row in ROW.finditer(document("helm")) if row["path"] == path]
+    observed = {right for form in forms for right in form}
     marked = {(right.verb, right.resource.replace(".helm.sh", "")) for right in one(Tool.HELM, path)}
-    assert bool(marked) is bool({each for each in observed if each[1].startswith("releases")})
+    assert forms
+    assert bool(marked) is bool(observed)
     assert marked <= observed
 
 

@@ -33,7 +33,7 @@ async def test_an_allowed_get_reaches_the_api_server_as_ourselves_and_its_answer
         "k8s-mcp.io:commands",
     ]
     assert received.header("impersonate-extra-k8s-mcp.io%2fclient") == AGENT.username
-    assert received.header("user-agent") == f"{AGENT.username} command/cmd-1 kubectl/v1.37.2"
+    assert received.header("user-agent") == f"kubectl/v1.37.2 {AGENT.username} command/cmd-1"
     [record] = await bench.recorded(1)
     assert received.header("audit-id") == record.audit_id
     assert (record.command_id, record.client, record.tool, record.status) == ("cmd-1", AGENT, "kubectl", 200)
@@ -325,6 +325,22 @@ async def test_a_401_of_a_proxied_backend_is_its_own(bench: Bench) -> None:
     bench.upstream.respond = lambda _: Reply(status=401, parts=b"who are you?")
     answer = await bench.ask("GET", f"{PODS}/p/proxy/")
     assert (answer.status, answer.body) == (401, b"who are you?")
+
+
+@pytest.mark.parametrize(
+    ("sent", "first", "last"),
+    [
+        pytest.param("kubectl/v1.37.2 (linux/amd64)", "kubectl/v1.37.2 ", " (linux/amd64)", id="a product first"),
+        pytest.param("Helm/4.3.1", "Helm/4.3.1 ", "", id="a product alone"),
+        pytest.param("x" * 300, "", " " + "x" * 300, id="a product that would push the client out"),
+        pytest.param("(a comment)", "", " (a comment)", id="no product"),
+        pytest.param("", "", "", id="nothing"),
+    ],
+)
+async def test_the_user_agent_is_the_cli_s_and_names_the_client(bench: Bench, sent: str, first: str, last: str) -> None:
+    await bench.ask("GET", PODS, headers=(f"User-Agent: {sent}",))
+    [received] = bench.upstream.requests
+    assert received.header("user-agent") == f"{first}{AGENT.username} command/cmd-1{last}"[:256]
 
 
 async def test_a_client_name_of_any_characters_is_sent_escaped(bench: Bench) -> None:

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from k8s_mcp_server.serving.connections import ConnectionLimits
+from k8s_mcp_server.serving.form import fields_of
 from k8s_mcp_server.serving.health import health_app
 from k8s_mcp_server.serving.http_server import HttpServer
 from k8s_mcp_server.telemetry.metrics import Metrics
@@ -243,7 +244,7 @@ async def test_a_client_with_a_token_is_served_while_others_hold_every_connectio
         ]
         async with service.client() as client:
             answer = await client.call_tool("execute_kubectl", {"command": "get pods"})
-        assert (answer.structured_content or {})["status"] == "succeeded"
+        assert fields_of(answer)["status"] == "succeeded"
         await asyncio.gather(*map(end_of, flood[:32]))
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8s_mcp_server.policy.limits import Limits
-from tests.support.executing import MODES, counted, fields, in_flight, run, text
+from tests.support.executing import MODES, counted, in_flight, run
+from tests.support.results import all_fields, text_of
 from tests.support.serving import Service, policy, serving
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ async def test_a_command_runs_and_its_output_comes_back(service: Service, mode: 
     result = await run(service, {"command": "get pods -n team-a"}, mode=mode)
 
     assert not result.is_error
-    assert fields(result)["status"] == "succeeded"
-    assert fields(result)["exit_code"] == 0
-    assert fields(result)["stdout"] == "done\n"
-    assert fields(result)["cluster"] == "test"
+    assert all_fields(result)["status"] == "succeeded"
+    assert all_fields(result)["exit_code"] == 0
+    assert all_fields(result)["stdout"] == "done\n"
+    assert all_fields(result)["cluster"] == "test"
     assert result.content[0].type == "text"
     assert result.content[0].text == "done\n"
     assert [stage.argv for stage in service.executor.pipelines[0].stages] == [
@@ -63,7 +64,7 @@ async def test_the_audit_line_says_who_did_what(service: Service) -> None:
     result = await run(service, {"command": "get pods -n team-a -o name | head -5"})
 
     (line,) = service.audit()
-    assert line["commandID"] == fields(result)["command_id"]
+    assert line["commandID"] == all_fields(result)["command_id"]
     assert line["client"] == "system:serviceaccount:team-a-agents:alice"
     assert (line["subcommand"], line["stages"]) == ("get", ["kubectl", "head"])
     assert line["flags"] == ["-n", "-o"]
@@ -117,14 +118,14 @@ async def test_bad_input_is_refused_with_what_to_write_and_nothing_runs(
 ) -> None:
     result = await run(service, arguments)
 
-    answer = fields(result)
+    answer = all_fields(result)
     assert result.is_error
     assert answer["status"] == "refused"
     assert answer["reason"] == (reason or answer["reason"])
     assert answer["message"]
     assert answer["hint"]
-    assert answer["hint"] in text(result)
-    assert len(text(result)) < 2000
+    assert answer["hint"] in text_of(result)
+    assert len(text_of(result)) < 2000
     assert service.executor.pipelines == []
     assert service.audit()[0]["outcome"] == "refused"
     assert (counted(service, "refused"), in_flight(service)) == (1.0, None)
@@ -134,8 +135,8 @@ async def test_bad_input_is_refused_with_what_to_write_and_nothing_runs(
 async def test_a_timeout_above_the_limit_is_cut_and_said(service: Service, asked: float) -> None:
     result = await run(service, {"command": "get pods", "timeout": asked})
 
-    assert (fields(result)["timeout_seconds"], fields(result)["timeout_clamped"]) == (60, True)
-    assert "cut to the limit of 60 s" in text(result)
+    assert (all_fields(result)["timeout_seconds"], all_fields(result)["timeout_clamped"]) == (60, True)
+    assert "cut to the limit of 60 s" in text_of(result)
     assert service.executor.limits[0].timeout_seconds == 60
 
 
@@ -144,7 +145,7 @@ async def test_less_time_than_the_limit_may_be_asked_for(service: Service, asked
     result = await run(service, {"command": "get pods"} | ({} if asked is None else {"timeout": asked}))
 
     assert service.executor.limits[0].timeout_seconds == given
-    assert "timeout_clamped" not in fields(result)
+    assert "timeout_clamped" not in all_fields(result)
 
 
 async def test_the_policys_limits_hold(service: Service) -> None:
@@ -181,8 +182,8 @@ async def test_who_has_no_policy_in_force_is_denied_with_a_reason_of_its_own(
 
     result = await run(service, {"command": "get pods"})
 
-    assert (fields(result)["status"], fields(result)["reason"]) == ("denied", reason)
-    assert "check_access" in fields(result)["hint"]
+    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("denied", reason)
+    assert "check_access" in all_fields(result)["hint"]
     assert service.executor.pipelines == []
     assert service.audit()[0]["reason"] == reason
 
@@ -192,7 +193,7 @@ async def test_stale_policies_deny(service: Service) -> None:
 
     result = await run(service, {"command": "get pods"})
 
-    assert (fields(result)["status"], fields(result)["reason"]) == ("denied", "SnapshotStale")
+    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("denied", "SnapshotStale")
     assert service.executor.pipelines == []
 
 
@@ -201,6 +202,6 @@ async def test_a_replica_that_is_not_ready_runs_nothing_and_says_why(service: Se
 
     result = await run(service, {"command": "get pods"})
 
-    assert (fields(result)["status"], fields(result)["reason"]) == ("unavailable", "SandboxUnavailable")
-    assert fields(result)["retry_after_seconds"] > 0
+    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("unavailable", "SandboxUnavailable")
+    assert all_fields(result)["retry_after_seconds"] > 0
     assert service.executor.pipelines == []

@@ -10,7 +10,8 @@ import pytest
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.result import Result
 from k8s_mcp_server.policy.limits import Limits
-from tests.support.executing import MODES, fields, in_flight, run, text
+from tests.support.executing import MODES, in_flight, run
+from tests.support.results import all_fields, text_of
 from tests.support.serving import DONE, Service, policy, serving
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ async def test_what_the_executor_refuses_is_a_refusal(service: Service) -> None:
 
     result = await run(service, {"command": "get pods | jq ."})
 
-    assert (fields(result)["status"], fields(result)["reason"]) == ("refused", "ProgramMissing")
+    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("refused", "ProgramMissing")
     assert (service.gateway.open_sessions, in_flight(service)) == ([], 0.0)
 
 
@@ -40,8 +41,8 @@ async def test_a_process_that_cannot_start_is_unavailable(service: Service) -> N
 
     result = await run(service, {"command": "get pods"})
 
-    assert fields(result)["status"] == "unavailable"
-    assert "/secret/path" not in text(result)
+    assert all_fields(result)["status"] == "unavailable"
+    assert "/secret/path" not in text_of(result)
 
 
 async def test_a_fault_of_ours_is_logged_and_not_shown(service: Service, caplog: pytest.LogCaptureFixture) -> None:
@@ -52,8 +53,8 @@ async def test_a_fault_of_ours_is_logged_and_not_shown(service: Service, caplog:
 
     result = await run(service, {"command": "get pods"})
 
-    assert (fields(result)["status"], fields(result)["reason"]) == ("unavailable", "InternalError")
-    assert "internals" not in text(result)
+    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("unavailable", "InternalError")
+    assert "internals" not in text_of(result)
     assert "internals" in caplog.text
     assert service.gateway.open_sessions == []
 
@@ -76,7 +77,7 @@ async def test_progress_arrives_while_a_command_runs(mode: str) -> None:
         async with asyncio.timeout(20), service.client(mode=mode) as client:
             result = await client.call_tool("execute_kubectl", {"command": "get pods"}, progress_callback=on_progress)
 
-    assert fields(result)["status"] == "succeeded"
+    assert all_fields(result)["status"] == "succeeded"
     assert seen[0][1] == 60
     assert "running" in (seen[0][2] or "")
 
@@ -127,9 +128,9 @@ async def test_a_client_may_not_run_more_at_once_than_its_limit() -> None:
         release.set()
         done = await first
 
-    assert (fields(second)["status"], fields(second)["reason"]) == ("refused", "TooManyCommands")
-    assert fields(second)["retry_after_seconds"] > 0
-    assert fields(done)["status"] == "succeeded"
+    assert (all_fields(second)["status"], all_fields(second)["reason"]) == ("refused", "TooManyCommands")
+    assert all_fields(second)["retry_after_seconds"] > 0
+    assert all_fields(done)["status"] == "succeeded"
 
 
 async def test_a_client_may_not_run_more_a_minute_than_its_limit() -> None:
@@ -137,7 +138,7 @@ async def test_a_client_may_not_run_more_a_minute_than_its_limit() -> None:
         await run(service, {"command": "get pods"})
         second = await run(service, {"command": "get pods"})
 
-    assert (fields(second)["status"], fields(second)["reason"]) == ("refused", "RateLimited")
+    assert (all_fields(second)["status"], all_fields(second)["reason"]) == ("refused", "RateLimited")
 
 
 async def test_a_full_replica_is_unavailable() -> None:
@@ -157,4 +158,4 @@ async def test_a_full_replica_is_unavailable() -> None:
         release.set()
         await first
 
-    assert (fields(second)["status"], fields(second)["reason"]) == ("unavailable", "QueueFull")
+    assert (all_fields(second)["status"], all_fields(second)["reason"]) == ("unavailable", "QueueFull")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import shlex
@@ -180,28 +179,38 @@ def test_the_clients_who_were_here_longest_ago_lose_their_cache(
     caches.clear()
 
 
-def test_caches_are_given_while_commands_write_to_them_and_others_lose_theirs(
+def test_whose_commands_run_keeps_its_cache_however_many_others_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MOST_CLIENTS", 2)
     caches = HelmCache(tmp_path)
-    clients = [Client(username=name) for name in "abc"]
-    written, done = caches.folder(clients[0]) / "content", threading.Event()
+    mine = caches.folder(AGENT)
+    os.utime(mine, (0, 0))
+    others = [caches.folder(Client(username=name), running=frozenset({AGENT.username, name})) for name in "abc"]
+    assert mine.exists()
+    assert [path.exists() for path in others] == [False, True, True]
+    caches.folder(Client(username="d"), running=frozenset({"d"}))
+    assert not mine.exists()
+
+
+def test_a_cache_is_given_while_other_commands_of_its_client_write_to_it(tmp_path: Path) -> None:
+    caches = HelmCache(tmp_path)
+    written, done = caches.folder(AGENT) / "content", threading.Event()
 
     def write() -> None:
         """As helm does: a file of another name, which is then moved into its place."""
         while not done.is_set():
-            with contextlib.suppress(FileNotFoundError):
-                (written / "new").write_bytes(b"x")
-                (written / "new").rename(written / "chart")
+            (written / "new").write_bytes(b"x")
+            (written / "new").rename(written / "chart")
 
     with ThreadPoolExecutor(5) as threads:
-        threads.submit(write)
-        given = [threads.submit(caches.folder, clients[number % 3]) for number in range(600)]
+        writing = threads.submit(write)
+        given = [threads.submit(caches.folder, AGENT) for _ in range(600)]
         try:
             assert all(each.result(timeout=60).name for each in given)
         finally:
             done.set()
+        writing.result(timeout=60)
 
 
 def test_an_index_is_fetched_again_after_five_minutes(tmp_path: Path) -> None:

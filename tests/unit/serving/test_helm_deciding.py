@@ -238,6 +238,19 @@ async def test_the_refusal_has_the_policy_lines_that_would_allow_it() -> None:
     )
 
 
+async def test_a_namespace_that_is_not_there_yet_must_be_made_first() -> None:
+    operation = Operation(
+        name="install",
+        namespace=ChartObject(group="", kind="Namespace", name="new"),
+        target=objects(MAP.replace("name: a", "name: a, namespace: new")),
+    )
+    namespaces = rule("create patch", "namespaces", clusterScoped=True)
+    denial = await decided(operation, namespaces, rule("*", "configmaps", namespaces=["new"]))
+    assert denial is not None
+    assert denial.reason == "UnknownNamespace"
+    assert "`kubectl create namespace new` first" in denial.hint
+
+
 async def test_a_deny_takes_an_object_whatever_rules_give() -> None:
     operation = Operation(name="install", target=objects(MAP))
     denial = await decided(operation, MAPS, deny=[rule("patch", "configmaps")])

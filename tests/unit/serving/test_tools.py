@@ -17,6 +17,7 @@ from k8s_mcp_server.policy.environment import Environment
 from k8s_mcp_server.policy.limits import Limits
 from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.caller import NotAuthenticatedError
+from k8s_mcp_server.serving.form import fields_of
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.mcp_server import AgentServer
 from k8s_mcp_server.serving.prompts import Prompts
@@ -105,9 +106,8 @@ async def test_check_access_says_who_you_are_and_what_you_may_do(service: Servic
     async with asyncio.timeout(20), service.client(mode=mode) as client:
         result = await client.call_tool("check_access", {})
 
-    assert result.structured_content is not None
-    assert result.structured_content["username"] == "system:serviceaccount:team-a-agents:alice"
-    assert result.structured_content["cluster"] == "test"
+    assert fields_of(result)["username"] == "system:serviceaccount:team-a-agents:alice"
+    assert fields_of(result)["cluster"] == "test"
     assert result.content[0].type == "text"
     assert "readers" in result.content[0].text
     assert "team-a" in result.content[0].text
@@ -129,8 +129,7 @@ async def test_check_access_names_an_argument_that_it_does_not_take(service: Ser
         result = await client.call_tool("check_access", {"who": "bob"})
 
     assert result.is_error
-    assert result.structured_content is not None
-    assert result.structured_content["reason"] == "UnknownArgument"
+    assert fields_of(result)["reason"] == "UnknownArgument"
 
 
 @pytest.mark.parametrize(
@@ -152,8 +151,7 @@ async def test_check_access_answers_for_one_request(
     async with asyncio.timeout(20), service.client() as client:
         result = await client.call_tool("check_access", arguments)
 
-    assert result.structured_content is not None
-    assert result.structured_content["allowed"] is allowed
+    assert fields_of(result)["allowed"] is allowed
     assert result.content[0].type == "text"
     assert result.content[0].text.startswith("yes" if allowed else "no")
 
@@ -163,10 +161,9 @@ async def test_check_access_says_what_is_missing_which_rule_would_give_it_and_wh
         arguments = {"verb": "delete", "resource": "deploy", "namespace": "team-a", "name": "x"}
         result = await client.call_tool("check_access", arguments)
 
-    assert result.structured_content is not None
-    assert result.structured_content["next_command"] == "kubectl get pods -n team-a"
-    assert 'Missing: verb "delete" on "deployments"' in result.structured_content["missing"][0]
-    assert yaml.safe_load(result.structured_content["rules"]) == [
+    assert fields_of(result)["next_command"] == "kubectl get pods -n team-a"
+    assert 'Missing: verb "delete" on "deployments"' in fields_of(result)["missing"][0]
+    assert yaml.safe_load(fields_of(result)["rules"]) == [
         {"namespaces": ["team-a"], "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["delete"]}
     ]
 
@@ -182,8 +179,7 @@ async def test_check_access_refuses_what_it_cannot_answer(service: Service, argu
         result = await client.call_tool("check_access", arguments)
 
     assert result.is_error
-    assert result.structured_content is not None
-    assert result.structured_content["status"] == "refused"
+    assert fields_of(result)["status"] == "refused"
     assert service.executor.pipelines == []
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.commands.argocd.check import ARGOCD, chosen_instance, find_subcommand
 from k8s_mcp_server.commands.argocd.rights import argocd_rights
-from k8s_mcp_server.commands.helm.rights import HELM_RIGHTS, OBJECT_VERBS
+from k8s_mcp_server.commands.helm.rights import OBJECT_VERBS, helm_rights
 from k8s_mcp_server.commands.helm.words import read_helm
 from k8s_mcp_server.commands.istioctl.check import planned
 from k8s_mcp_server.commands.words import read_words
@@ -118,7 +118,7 @@ def _of_helm(words: Sequence[str], *, namespace: str) -> Needs:
     release = command.operands[0] if command.operands else ""
     rights = tuple(
         (replace(right.request(), namespace=place, name="" if right.verb in _NAMELESS else release),)
-        for right in HELM_RIGHTS.get(command.name, ())
+        for right in helm_rights(command)
     )
     verbs = OBJECT_VERBS.get(command.name)
     note = f"It also needs {verbs} on each object of the chart; `helm template` shows these." if verbs else ""

@@ -170,8 +170,9 @@ REFUSED: Final[dict[str, tuple[str, str]]] = {
 
 _IDENTITY: Final = ("The service connects as itself for you, so who asks and where cannot be chosen", "")
 _FIXED_HOSTS: Final = ("How chart hosts are reached and trusted is the service's and the policy's to say", "")
+_UNSIGNED: Final = ("Nothing here can check a chart's signature", "Leave it out where the chart may be used unchecked")
 _OWN_FILES: Final = ("Files of helm's own have no place here", "")
-_OUTPUT_FILES: Final = ("Nothing that is written to a file could be read", "the output comes back to you")
+_OUTPUT_FILES: Final = ("Nothing that is written to a file could be read", "The output comes back to you")
 
 REFUSED_FLAGS: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(
@@ -184,18 +185,24 @@ REFUSED_FLAGS: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(
         (
             "ca-file", "cert-file", "insecure-skip-tls-verify", "key-file", "keyring", "pass-credentials", "password",
-            "plain-http", "prov", "username", "verify",
+            "plain-http", "username",
         ),
         _FIXED_HOSTS,
     ),
     **dict.fromkeys(("content-cache", "registry-config", "repository-cache", "repository-config"), _OWN_FILES),
     **dict.fromkeys(("destination", "output-dir", "release-name", "untardir"), _OUTPUT_FILES),
-    "dependency-update": ("A chart's dependencies come with it", "pass them as folders below charts/"),
-    "enable-dns": ("A chart cannot look up names from here", "pass addresses as values"),
-    "post-renderer": ("There are no local programs here", "change the output with values"),
-    "post-renderer-args": ("There are no local programs here", "change the output with values"),
+    **dict.fromkeys(("prov", "verify"), _UNSIGNED),
+    "dependency-update": ("A chart's dependencies come with it", "Pass them as folders below charts/"),
+    "enable-dns": ("A chart cannot look up names from here", "Pass addresses as values"),
+    "post-renderer": ("There are no local programs here", "Change the output with values"),
+    "post-renderer-args": ("There are no local programs here", "Change the output with values"),
 }  # fmt: skip
 """Of each flag that no subcommand takes here: why, and what to do instead."""
+
+SAME_WITHOUT: Final = frozenset(
+    name for name, reason in REFUSED_FLAGS.items() if reason in (_IDENTITY, _FIXED_HOSTS, _OWN_FILES, _OUTPUT_FILES)
+)
+"""Of these, those without which a command does the same, as far as it can be done here at all."""
 
 SWITCHES_REFUSED: Final = frozenset(
     {

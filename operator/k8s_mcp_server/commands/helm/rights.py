@@ -1,14 +1,18 @@
 """The rights that each of helm's subcommands stands or falls with, beside those to the objects of a chart.
 
-docs/helm.md has the same for people, and a test compares with what helm really asked for.
+docs/helm.md has what helm was seen to ask for; a test compares.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from k8s_mcp_server.policy.abilities import Right
 from k8s_mcp_server.policy.virtual import HELM_GROUP
+
+if TYPE_CHECKING:
+    from k8s_mcp_server.commands.helm.words import HelmCommand
 
 _RELEASES: Final = f"releases.{HELM_GROUP}"
 _CONTENT: Final = f"{_RELEASES}/content"
@@ -20,14 +24,20 @@ def _rights(verbs: str, *, content: str = "") -> tuple[Right, ...]:
 
 
 HELM_RIGHTS: Final[dict[str, tuple[Right, ...]]] = {
-    **dict.fromkeys(("history", "list", "status"), _rights("list")),
-    "get metadata": _rights("get"),
+    **dict.fromkeys(("get metadata", "history", "list", "status"), _rights("list")),
     **{f"get {part}": _rights("", content="list") for part in ("all", "hooks", "manifest", "notes", "values")},
     **dict.fromkeys(("install", "upgrade", "rollback"), _rights("create update", content="get")),
     "uninstall": _rights("update delete", content="get"),
     "test": _rights("update", content="get"),
 }
-"""By subcommand; one that is not here needs none."""
+"""By subcommand, as it is without `--revision`; one that is not here needs none."""
+
+
+def helm_rights(command: HelmCommand) -> tuple[Right, ...]:
+    """The rights of one command: of a revision that is named helm gets the record, without one it lists them all."""
+    rights = HELM_RIGHTS.get(command.name, ())
+    return tuple(replace(right, verb="get") for right in rights) if command.has("revision") else rights
+
 
 OBJECT_VERBS: Final[dict[str, str]] = {
     "install": "get, create and patch",

@@ -18,6 +18,7 @@ from k8s_mcp_server.commands.helm.catalog import (
     GROUPS,
     REFUSED,
     REFUSED_FLAGS,
+    SAME_WITHOUT,
     SWITCHES_REFUSED,
     FlagSpec,
     Value,
@@ -208,11 +209,10 @@ class _Reader:
 
     def _unknown_flag(self, shown: str, name: str) -> CommandRefused:
         if name in REFUSED_FLAGS and len(name) > 1:
-            why, instead = REFUSED_FLAGS[name]
-            advice = f"; {instead}" if instead else ""
-            return CommandRefused(
-                "FixedFlag", f"{why}: {shown} is not available.", instead=f"Write: `{self._without(name)}`{advice}"
-            )
+            why, advice = REFUSED_FLAGS[name]
+            write = f"Write: `{self._without(name)}`" if name in SAME_WITHOUT else ""
+            instead = ". ".join(filter(None, (write, advice)))
+            return CommandRefused("FixedFlag", f"{why}: {shown} is not available.", instead=instead)
         where = f"`helm {self._name}`" if self._name else "helm, before its subcommand,"
         near = difflib.get_close_matches(name, self._known(), n=1) if len(name) > 1 else []
         instead = (

@@ -176,7 +176,7 @@ class Releases:
         Raises:
             Exception: one of ``FAILURES``.
         """
-        target = Target(path=f"/api/v1/namespaces/{begun.namespace}/secrets/{begun.key.secret}")
+        target = Target(path=begun.path)
         head = _own_head("GET", target)
         found = await self._forwarder.ask(head, target=target, body=_NO_BODY, attribution=attribution)
         stored = read_stored(found.body) if found.status == HTTPStatus.OK else None

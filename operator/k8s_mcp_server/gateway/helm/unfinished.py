@@ -40,6 +40,11 @@ class Begun:
     info: RequestInfo
     digest: bytes
 
+    @property
+    def path(self) -> str:
+        """Of the Secret that holds the revision."""
+        return f"/api/v1/namespaces/{self.namespace}/secrets/{self.key.secret}"
+
     def is_unchanged(self, stored: StoredRelease) -> bool:
         """Whether what is stored is what the command wrote, and nobody else's since."""
         return hashlib.sha256(stored.data.encode()).digest() == self.digest

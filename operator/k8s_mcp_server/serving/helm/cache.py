@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from k8s_mcp_server.policy.identity import Client
 
 MOST_BYTES: Final = 64 * 1024 * 1024  # of one client, before a command; a command adds what it may fetch at most
-MOST_CLIENTS: Final = 32
+MOST_CLIENTS: Final = 32  # and those whose commands run
 FRESH_SECONDS: Final = 300.0
 _FOLDER: Final = "helm-cache"
 
@@ -33,24 +33,30 @@ class HelmCache:
         self._root = parent / _FOLDER
         self._lock = threading.Lock()  # commands are prepared in several threads
 
-    def folder(self, client: Client) -> Path:
-        """The client's folder, cut to its bound; blocks. The clients who were here longest ago lose theirs."""
-        with self._lock:
-            return self._folder(client)
+    def folder(self, client: Client, *, running: frozenset[str] = frozenset()) -> Path:
+        """The client's folder, cut to its bound; blocks. The clients who were here longest ago lose theirs.
 
-    def _folder(self, client: Client) -> Path:
-        folder = self._root / hashlib.sha256(client.username.encode()).hexdigest()[:32]
+        Args:
+            running: the usernames of those whose commands run now, who keep theirs.
+        """
+        with self._lock:
+            return self._folder(client.username, running)
+
+    def _folder(self, username: str, running: frozenset[str]) -> Path:
+        folder = self._of(username)
         for each in (folder / "repository", folder / "content"):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.utime(folder)
-        others = sorted(
-            (path for path in self._root.iterdir() if path != folder), key=lambda path: path.stat().st_mtime
-        )
+        kept = {folder, *map(self._of, running)}
+        others = sorted((path for path in self._root.iterdir() if path not in kept), key=_modified)
         for path in others[: max(0, len(others) + 1 - MOST_CLIENTS)]:
-            with suppress(OSError):  # a command writes to it just now: the next look removes the rest
+            with suppress(OSError):  # one that began since the look writes to it: the next removes the rest
                 remove_tree(path)
         _cut(folder)
         return folder
+
+    def _of(self, username: str) -> Path:
+        return self._root / hashlib.sha256(username.encode()).hexdigest()[:32]
 
     def clear(self) -> None:
         """Remove what a process before left."""

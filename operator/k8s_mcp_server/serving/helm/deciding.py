@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 Asked: TypeAlias = "list[tuple[RequestInfo, Decision]]"
 _MOST_NAMES: Final = 5
+_NAMESPACE_FIRST: Final = (
+    "what may be done in a namespace depends on its labels, so nothing is decided before it is there: "
+    "`kubectl create namespace {}` first, then the same without --create-namespace"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,8 @@ def _denial(asked: Asked, *, problems: Mapping[str, Reason], operation: Operatio
     told = (*problems, *_sentences(denied))
     reasons = {*problems.values(), *(decision.reason for _, decision in denied)}
     hint = f"these rules of a policy would allow what is missing:\n{finding.rules}" if finding.rules else ""
+    if operation.namespace is not None and Reason.UNKNOWN_NAMESPACE in reasons:
+        hint = f"{_NAMESPACE_FIRST.format(operation.namespace.name)}\n{hint}"
     return CommandDenied(
         reasons.pop().value if len(reasons) == 1 else "PolicyDenied",
         f"`helm {operation.name}` was not begun, and nothing was changed: {len(denied) + len(problems)} of "

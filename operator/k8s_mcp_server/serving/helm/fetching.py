@@ -46,6 +46,7 @@ class ChartHosts:
         secrets: those of the service's own namespace.
         authorities: PEM of those that sign the hosts' certificates, as it is now.
         cache: of this replica.
+        running: the usernames of those whose commands run now.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class ChartHosts:
         secrets: Secrets,
         authorities: Callable[[], bytes],
         cache: HelmCache,
+        running: Callable[[], frozenset[str]],
     ) -> None:
         self._executor = executor
         self._authorizer = authorizer
         self._secrets = secrets
         self._authorities = authorities
         self._cache = cache
+        self._running = running
 
     async def prepare(self, stage: Stage, command: HelmCommand, context: CommandContext) -> Stage:
         """The stage with what it needs of chart hosts; as it is when it needs nothing.
@@ -79,7 +82,7 @@ class ChartHosts:
             sources,
             secrets=self._secrets,
             authorities=await asyncio.to_thread(self._authorities),
-            cache=await asyncio.to_thread(self._cache.folder, session.client),
+            cache=await asyncio.to_thread(self._cache.folder, session.client, running=self._running()),
         )
         names = tuple(each.name for each in sources.repositories)
         await self._refresh(stale_indexes(charts.cache, names), charts, context)
