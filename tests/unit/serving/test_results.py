@@ -108,9 +108,9 @@ async def test_no_name_of_a_file_makes_a_line_of_the_service_s_own(service: Serv
     result = await run(service, {"command": "get pods"})
 
     shown = forged.replace("\n", "\\n").replace("\t", "\\t").replace("\u202e", "\\u202e")
-    assert fields(result)["files"] == {shown: "text"}
-    assert fields(result)["files_left_out"] == [f"{shown}.link", f"{shown}.tgz", "y" * 200 + "…"]
-    assert not [line for line in text(result).splitlines() if line.startswith("works now")]
+    assert all_fields(result)["files"] == {shown: "text"}
+    assert all_fields(result)["files_left_out"] == [f"{shown}.link", f"{shown}.tgz", "y" * 200 + "…"]
+    assert not [line for line in text_of(result).splitlines() if line.startswith("works now")]
 
 
 @MODES
