@@ -59,7 +59,7 @@ class Story:
         self._console.print(f"\n[bold]{step.title}[/bold]")
         self._console.print(Text.assemble((f"  {step.agent.name}", "cyan"), " ▸ ", asked), soft_wrap=True)
         self._console.print(Text.assemble((f"  {mark} {outcome.status}", colour), (took, "dim")))
-        lines = _shown(outcome).splitlines()
+        lines = outcome.shown.splitlines()
         if len(lines) > _LINES:
             lines = [*lines[:_LINES], f"… {len(lines) - _LINES} more lines"]
         for line in lines:
@@ -82,14 +82,3 @@ class Story:
             )
         )
         self.say(f"  Admin    KUBECONFIG={folder / 'kubeconfig'} kubectl get mcpap")
-
-
-def _shown(outcome: Outcome) -> str:
-    """What the command printed; where it printed nothing, what the service said."""
-    details = outcome.details
-    if outcome.step.command is None:
-        return outcome.text
-    printed = [details.get("stdout", ""), details.get("stderr", "")]
-    said = [": ".join(filter(None, [details.get("reason", ""), details.get("message", "")])), details.get("hint", "")]
-    note = ["(cut to what the policy allows)"] if details.get("filtered") else []
-    return "\n".join(text.rstrip() for text in ([*printed, *note] if any(printed) else said) if text)

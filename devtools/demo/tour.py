@@ -76,13 +76,36 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came back for one step, and what is wrong with it (nothing, when the tour holds)."""
+    """What came back for one step.
+
+    Args:
+        text: all that a model would read.
+        details: the fields of the result.
+    """
 
     step: Step
     status: str
     text: str
-    faults: tuple[str, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any]
+
+    @property
+    def shown(self) -> str:
+        """What the tour shows: what the command printed; where it printed nothing, what the service said."""
+        if self.step.command is None:
+            return self.text
+        told = {name: str(self.details.get(name, "")) for name in ("stdout", "stderr", "reason", "message", "hint")}
+        printed = [told["stdout"], told["stderr"]]
+        said = [": ".join(filter(None, (told["reason"], told["message"]))), told["hint"]]
+        note = ["(cut to what the policy allows)"] if self.details.get("filtered") else []
+        return "\n".join(text.rstrip() for text in ([*printed, *note] if any(printed) else said) if text)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with it; nothing, when the tour holds."""
+        everything = f"{self.text}\n{self.details}"
+        wrong = [] if self.status == self.step.status else [f"expected {self.step.status}, got {self.status}"]
+        wrong += [f"did not show {word!r}" for word in self.step.shows if word not in self.shown]
+        return (*wrong, *(f"showed {word!r}" for word in self.step.hides if word in everything))
 
 
 STEPS = (
@@ -174,12 +197,4 @@ async def _take(step: Step, *, url: str, token: str) -> Outcome:
     text = "\n".join(block.text for block in result.content if block.type == "text")
     details = fields_of(result)
     status = str(details.get("status", "succeeded" if not result.is_error else "failed"))
-    return Outcome(step, status, text, _faults(step, status=status, text=f"{text}\n{details}"), details)
-
-
-def _faults(step: Step, *, status: str, text: str) -> tuple[str, ...]:
-    return (
-        *((f"expected {step.status}, got {status}",) if status != step.status else ()),
-        *(f"did not show {word!r}" for word in step.shows if word not in text),
-        *(f"showed {word!r}" for word in step.hides if word in text),
-    )
+    return Outcome(step, status, text, details)

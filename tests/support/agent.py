@@ -13,12 +13,19 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.support.results import all_fields, text_of
+from k8s_mcp_server.serving.form import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from mcp.types import CallToolResult
+
 _CALL_SECONDS = 120.0  # more than a command may take
+
+
+def text_of(result: CallToolResult) -> str:
+    """Everything that a model would read: the text blocks joined."""
+    return "\n".join(block.text for block in result.content if block.type == "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ class Agent:
     async def _call(self, tool: str, arguments: dict[str, Any]) -> Answer:
         async with self._client() as client:
             result = await client.call_tool(tool, arguments)
-        return Answer(fields=all_fields(result), text=text_of(result))
+        return Answer(fields=fields_of(result), text=text_of(result))
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:

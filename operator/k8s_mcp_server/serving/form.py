@@ -18,6 +18,8 @@ PARAMETER: Final = "results"
 META_FIELDS: Final = "k8s-mcp.io/result"
 META_SOURCE: Final = "k8s-mcp.io/source"
 META_TRUSTED: Final = "k8s-mcp.io/trusted"
+FILE: Final = "file "
+"""Before a file's name, as the source of a block."""
 OUTPUT_FIELDS: Final = ("stdout", "stderr", "files")
 
 
@@ -45,9 +47,18 @@ def described_in(tool: Tool, form: Form) -> Tool:
 
 
 def fields_of(result: CallToolResult) -> dict[str, Any]:
-    """The fields of a result in either form; without the output where that is in ``content``."""
-    fields = result.structured_content or (result.meta or {}).get(META_FIELDS) or {}
-    return dict(fields)
+    """The fields of a result in either form, with the output; what a client in Python reads a result with."""
+    if result.structured_content is not None:
+        return dict(result.structured_content)
+    fields = dict((result.meta or {}).get(META_FIELDS) or {})
+    for block in result.content:
+        source = str((block.meta or {}).get(META_SOURCE, ""))
+        if block.type == "text" and source in OUTPUT_FIELDS:
+            fields[source] = block.text
+        elif block.type == "text" and source.startswith(FILE):
+            name = source.removeprefix(FILE)
+            fields.setdefault("files", {})[name] = block.text.removeprefix(f"--- {name}\n")
+    return fields
 
 
 def _is_output(block: ContentBlock) -> bool:

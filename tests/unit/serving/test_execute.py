@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.serving.form import fields_of
+from tests.support.agent import text_of
 from tests.support.executing import MODES, counted, in_flight, run
-from tests.support.results import all_fields, text_of
 from tests.support.serving import Service, policy, serving
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ async def test_a_command_runs_and_its_output_comes_back(service: Service, mode: 
     result = await run(service, {"command": "get pods -n team-a"}, mode=mode)
 
     assert not result.is_error
-    assert all_fields(result)["status"] == "succeeded"
-    assert all_fields(result)["exit_code"] == 0
-    assert all_fields(result)["stdout"] == "done\n"
-    assert all_fields(result)["cluster"] == "test"
+    assert fields_of(result)["status"] == "succeeded"
+    assert fields_of(result)["exit_code"] == 0
+    assert fields_of(result)["stdout"] == "done\n"
+    assert fields_of(result)["cluster"] == "test"
     assert result.content[0].type == "text"
     assert result.content[0].text == "done\n"
     assert [stage.argv for stage in service.executor.pipelines[0].stages] == [
@@ -64,7 +65,7 @@ async def test_the_audit_line_says_who_did_what(service: Service) -> None:
     result = await run(service, {"command": "get pods -n team-a -o name | head -5"})
 
     (line,) = service.audit()
-    assert line["commandID"] == all_fields(result)["command_id"]
+    assert line["commandID"] == fields_of(result)["command_id"]
     assert line["client"] == "system:serviceaccount:team-a-agents:alice"
     assert (line["subcommand"], line["stages"]) == ("get", ["kubectl", "head"])
     assert line["flags"] == ["-n", "-o"]
@@ -118,7 +119,7 @@ async def test_bad_input_is_refused_with_what_to_write_and_nothing_runs(
 ) -> None:
     result = await run(service, arguments)
 
-    answer = all_fields(result)
+    answer = fields_of(result)
     assert result.is_error
     assert answer["status"] == "refused"
     assert answer["reason"] == (reason or answer["reason"])
@@ -135,7 +136,7 @@ async def test_bad_input_is_refused_with_what_to_write_and_nothing_runs(
 async def test_a_timeout_above_the_limit_is_cut_and_said(service: Service, asked: float) -> None:
     result = await run(service, {"command": "get pods", "timeout": asked})
 
-    assert (all_fields(result)["timeout_seconds"], all_fields(result)["timeout_clamped"]) == (60, True)
+    assert (fields_of(result)["timeout_seconds"], fields_of(result)["timeout_clamped"]) == (60, True)
     assert "cut to the limit of 60 s" in text_of(result)
     assert service.executor.limits[0].timeout_seconds == 60
 
@@ -145,7 +146,7 @@ async def test_less_time_than_the_limit_may_be_asked_for(service: Service, asked
     result = await run(service, {"command": "get pods"} | ({} if asked is None else {"timeout": asked}))
 
     assert service.executor.limits[0].timeout_seconds == given
-    assert "timeout_clamped" not in all_fields(result)
+    assert "timeout_clamped" not in fields_of(result)
 
 
 async def test_the_policys_limits_hold(service: Service) -> None:
@@ -182,8 +183,8 @@ async def test_who_has_no_policy_in_force_is_denied_with_a_reason_of_its_own(
 
     result = await run(service, {"command": "get pods"})
 
-    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("denied", reason)
-    assert "check_access" in all_fields(result)["hint"]
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("denied", reason)
+    assert "check_access" in fields_of(result)["hint"]
     assert service.executor.pipelines == []
     assert service.audit()[0]["reason"] == reason
 
@@ -193,7 +194,7 @@ async def test_stale_policies_deny(service: Service) -> None:
 
     result = await run(service, {"command": "get pods"})
 
-    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("denied", "SnapshotStale")
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("denied", "SnapshotStale")
     assert service.executor.pipelines == []
 
 
@@ -202,6 +203,6 @@ async def test_a_replica_that_is_not_ready_runs_nothing_and_says_why(service: Se
 
     result = await run(service, {"command": "get pods"})
 
-    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("unavailable", "SandboxUnavailable")
-    assert all_fields(result)["retry_after_seconds"] > 0
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("unavailable", "SandboxUnavailable")
+    assert fields_of(result)["retry_after_seconds"] > 0
     assert service.executor.pipelines == []

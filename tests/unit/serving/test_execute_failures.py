@@ -10,8 +10,9 @@ import pytest
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.execution.result import Result
 from k8s_mcp_server.policy.limits import Limits
+from k8s_mcp_server.serving.form import fields_of
+from tests.support.agent import text_of
 from tests.support.executing import MODES, in_flight, run
-from tests.support.results import all_fields, text_of
 from tests.support.serving import DONE, Service, policy, serving
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ async def test_what_the_executor_refuses_is_a_refusal(service: Service) -> None:
 
     result = await run(service, {"command": "get pods | jq ."})
 
-    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("refused", "ProgramMissing")
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("refused", "ProgramMissing")
     assert (service.gateway.open_sessions, in_flight(service)) == ([], 0.0)
 
 
@@ -41,7 +42,7 @@ async def test_a_process_that_cannot_start_is_unavailable(service: Service) -> N
 
     result = await run(service, {"command": "get pods"})
 
-    assert all_fields(result)["status"] == "unavailable"
+    assert fields_of(result)["status"] == "unavailable"
     assert "/secret/path" not in text_of(result)
 
 
@@ -53,7 +54,7 @@ async def test_a_fault_of_ours_is_logged_and_not_shown(service: Service, caplog:
 
     result = await run(service, {"command": "get pods"})
 
-    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("unavailable", "InternalError")
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("unavailable", "InternalError")
     assert "internals" not in text_of(result)
     assert "internals" in caplog.text
     assert service.gateway.open_sessions == []
@@ -77,7 +78,7 @@ async def test_progress_arrives_while_a_command_runs(mode: str) -> None:
         async with asyncio.timeout(20), service.client(mode=mode) as client:
             result = await client.call_tool("execute_kubectl", {"command": "get pods"}, progress_callback=on_progress)
 
-    assert all_fields(result)["status"] == "succeeded"
+    assert fields_of(result)["status"] == "succeeded"
     assert seen[0][1] == 60
     assert "running" in (seen[0][2] or "")
 
@@ -128,9 +129,9 @@ async def test_a_client_may_not_run_more_at_once_than_its_limit() -> None:
         release.set()
         done = await first
 
-    assert (all_fields(second)["status"], all_fields(second)["reason"]) == ("refused", "TooManyCommands")
-    assert all_fields(second)["retry_after_seconds"] > 0
-    assert all_fields(done)["status"] == "succeeded"
+    assert (fields_of(second)["status"], fields_of(second)["reason"]) == ("refused", "TooManyCommands")
+    assert fields_of(second)["retry_after_seconds"] > 0
+    assert fields_of(done)["status"] == "succeeded"
 
 
 async def test_a_client_may_not_run_more_a_minute_than_its_limit() -> None:
@@ -138,7 +139,7 @@ async def test_a_client_may_not_run_more_a_minute_than_its_limit() -> None:
         await run(service, {"command": "get pods"})
         second = await run(service, {"command": "get pods"})
 
-    assert (all_fields(second)["status"], all_fields(second)["reason"]) == ("refused", "RateLimited")
+    assert (fields_of(second)["status"], fields_of(second)["reason"]) == ("refused", "RateLimited")
 
 
 async def test_a_full_replica_is_unavailable() -> None:
@@ -158,4 +159,4 @@ async def test_a_full_replica_is_unavailable() -> None:
         release.set()
         await first
 
-    assert (all_fields(second)["status"], all_fields(second)["reason"]) == ("unavailable", "QueueFull")
+    assert (fields_of(second)["status"], fields_of(second)["reason"]) == ("unavailable", "QueueFull")

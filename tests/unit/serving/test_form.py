@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from k8s_mcp_server.serving.form import fields_of
+from tests.support.agent import text_of
 from tests.support.executing import MODES
-from tests.support.results import text_of
 from tests.support.serving import DONE, Service
 
 if TYPE_CHECKING:

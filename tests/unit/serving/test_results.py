@@ -10,8 +10,9 @@ import pytest
 
 from k8s_mcp_server.execution.result import KilledFor, Result
 from k8s_mcp_server.policy.decision import Decision, Reason, Verdict
+from k8s_mcp_server.serving.form import fields_of
+from tests.support.agent import text_of
 from tests.support.executing import MODES, counted, run
-from tests.support.results import all_fields, text_of
 from tests.support.serving import DONE, Service, policy
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ async def test_how_a_command_ended_is_said(
     result = await run(service, {"command": "get pods"})
 
     assert result.is_error
-    assert all_fields(result)["status"] == status
-    assert all_fields(result).get("reason") == reason
+    assert fields_of(result)["status"] == status
+    assert fields_of(result).get("reason") == reason
     assert counted(service, status) == 1.0
 
 
@@ -54,8 +55,8 @@ async def test_a_timeout_says_whether_more_can_be_asked_for(service: Service, as
 
     result = await run(service, {"command": "get pods", "timeout": asked})
 
-    assert said in all_fields(result)["hint"]
-    assert ("up to" in all_fields(result)["hint"]) is (asked < 60)
+    assert said in fields_of(result)["hint"]
+    assert ("up to" in fields_of(result)["hint"]) is (asked < 60)
 
 
 async def test_output_that_was_cut_says_how_to_ask_for_less(service: Service) -> None:
@@ -72,9 +73,9 @@ async def test_output_that_was_cut_says_how_to_ask_for_less(service: Service) ->
     result = await run(service, {"command": "get pods"})
 
     assert not result.is_error
-    assert all_fields(result)["status"] == "truncated"
-    assert all_fields(result)["truncated"] is True
-    assert "ask for less" in all_fields(result)["hint"]
+    assert fields_of(result)["status"] == "truncated"
+    assert fields_of(result)["truncated"] is True
+    assert "ask for less" in fields_of(result)["hint"]
     assert service.audit()[0]["truncated"] is True
 
 
@@ -85,8 +86,8 @@ async def test_hidden_characters_of_the_cluster_are_shown_and_output_is_marked_u
 
     result = await run(service, {"command": "get pods"})
 
-    assert all_fields(result)["stdout"] == "a\\u001b[8m\n"
-    assert all_fields(result)["stderr"] == "\\u202e"
+    assert fields_of(result)["stdout"] == "a\\u001b[8m\n"
+    assert fields_of(result)["stderr"] == "\\u202e"
     assert "never instructions" in text_of(result)
     blocks = [block.meta or {} for block in result.content if block.type == "text"]
     assert [block["k8s-mcp.io/source"] for block in blocks] == ["stdout", "stderr", "k8s-mcp-server"]
@@ -108,8 +109,8 @@ async def test_no_name_of_a_file_makes_a_line_of_the_service_s_own(service: Serv
     result = await run(service, {"command": "get pods"})
 
     shown = forged.replace("\n", "\\n").replace("\t", "\\t").replace("\u202e", "\\u202e")
-    assert all_fields(result)["files"] == {shown: "text"}
-    assert all_fields(result)["files_left_out"] == [f"{shown}.link", f"{shown}.tgz", "y" * 200 + "…"]
+    assert fields_of(result)["files"] == {shown: "text"}
+    assert fields_of(result)["files_left_out"] == [f"{shown}.link", f"{shown}.tgz", "y" * 200 + "…"]
     assert not [line for line in text_of(result).splitlines() if line.startswith("works now")]
 
 
@@ -130,8 +131,8 @@ async def test_the_largest_answer_fits_into_what_clients_take(
 
     result = await run(service, {"command": "get pods"}, mode=mode, query=query)
 
-    assert all_fields(result)["truncated"] is True
-    assert len(all_fields(result)["stdout"].encode()) >= 290_000
+    assert fields_of(result)["truncated"] is True
+    assert len(fields_of(result)["stdout"].encode()) >= 290_000
 
 
 async def test_a_request_that_policy_denied_is_explained(service: Service) -> None:
@@ -147,8 +148,8 @@ async def test_a_request_that_policy_denied_is_explained(service: Service) -> No
 
     result = await run(service, {"command": "get secrets"})
 
-    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("denied", "NotAllowed")
-    assert all_fields(result)["denials"] == ["No get secrets. Allowed instead: get pods in a."]
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("denied", "NotAllowed")
+    assert fields_of(result)["denials"] == ["No get secrets. Allowed instead: get pods in a."]
     assert "Allowed instead: get pods in a." in text_of(result)
     assert service.audit()[0]["requests"] == {"exact": 0, "filtered": 0, "deny": 1, "audit": 0}
 
@@ -166,12 +167,12 @@ async def test_exit_code_0_is_no_success_when_policy_ended_a_request_and_is_one_
 
     result = await run(service, {"command": "get pods --watch"})
 
-    assert (all_fields(result)["status"], all_fields(result)["exit_code"]) == (status, 0)
+    assert (fields_of(result)["status"], fields_of(result)["exit_code"]) == (status, 0)
     assert result.is_error is bool(revoked)
-    assert all_fields(result).get("reason", "") == ("NotAllowed" if revoked else "")
+    assert fields_of(result).get("reason", "") == ("NotAllowed" if revoked else "")
     assert ("a policy changed while it ran" in text_of(result)) is bool(revoked)
-    assert all_fields(result)["denials"] == ["No watch pods."]
-    assert all_fields(result)["stdout"] == "done\n"
+    assert fields_of(result)["denials"] == ["No watch pods."]
+    assert fields_of(result)["stdout"] == "done\n"
     assert service.audit()[0]["outcome"] == status
 
 
@@ -184,11 +185,9 @@ async def test_a_command_that_was_ended_between_its_requests_says_why_and_keeps_
 
     result = await run(service, {"command": "get pods -o name | sort"})
 
-    assert (all_fields(result)["status"], all_fields(result)["reason"]) == ("denied", "Blocked")
-    assert (
-        all_fields(result)["message"] == "ended while it ran; what it changes may be incomplete. Policy p blocks you."
-    )
-    assert all_fields(result)["stdout"] == "done\n"
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("denied", "Blocked")
+    assert fields_of(result)["message"] == "ended while it ran; what it changes may be incomplete. Policy p blocks you."
+    assert fields_of(result)["stdout"] == "done\n"
     assert service.audit()[0]["reason"] == "Blocked"
 
 
@@ -206,7 +205,7 @@ async def test_the_executor_is_told_when_the_command_is_to_end(service: Service)
         await entered.wait()
         service.gateway.open_sessions[0].end(Decision(verdict=Verdict.DENY, reason=Reason.NO_POLICY, message="None."))
 
-    assert all_fields(running.result())["reason"] == "NoPolicy"
+    assert fields_of(running.result())["reason"] == "NoPolicy"
 
 
 async def test_each_cli_of_a_pipeline_takes_a_place_of_the_client(service: Service) -> None:
@@ -225,8 +224,8 @@ async def test_each_cli_of_a_pipeline_takes_a_place_of_the_client(service: Servi
         refused = await run(service, {"command": "get pods | kubectl get -f -"})
         release.set()
 
-    assert (all_fields(refused)["status"], all_fields(refused)["reason"]) == ("refused", "TooManyCommands")
-    assert all_fields(first.result())["status"] == "succeeded"
+    assert (fields_of(refused)["status"], fields_of(refused)["reason"]) == ("refused", "TooManyCommands")
+    assert fields_of(first.result())["status"] == "succeeded"
 
 
 async def test_requests_denied_for_different_reasons_share_one_word(service: Service) -> None:
@@ -239,8 +238,8 @@ async def test_requests_denied_for_different_reasons_share_one_word(service: Ser
 
     result = await run(service, {"command": "get secrets,pods"})
 
-    assert all_fields(result)["reason"] == "PolicyDenied"
-    assert all_fields(result)["denials"] == ["NotAllowed", "SensitiveNotNamed"]
+    assert fields_of(result)["reason"] == "PolicyDenied"
+    assert fields_of(result)["denials"] == ["NotAllowed", "SensitiveNotNamed"]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +261,7 @@ async def test_a_dry_run_is_the_first_thing_that_a_result_says(
 
     result = await run(service, {"command": "create configmap x"})
 
-    assert all_fields(result).get("dry_run", "") == line
+    assert fields_of(result).get("dry_run", "") == line
     assert text_of(result).startswith(line or "created")
     assert service.audit()[0]["dryRuns"] == dry_runs
 
@@ -293,5 +292,5 @@ async def test_a_list_that_was_cut_is_marked(service: Service) -> None:
 
     result = await run(service, {"command": "get pods -A"})
 
-    assert all_fields(result)["filtered"] is True
+    assert fields_of(result)["filtered"] is True
     assert "filtered" in text_of(result)
