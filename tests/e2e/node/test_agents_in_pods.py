@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import tests.support.agent as agent_module
 from tests.e2e.node.site import AGENTS, AUDIENCE, HOST, NAMESPACE, READER, SHOP, workload
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ except urllib.error.HTTPError as error:
 _ASK = f"""\
 import json, sys
 from pathlib import Path
-from agent import Agent
+from tests.support.agent import Agent
 token = Path(sys.argv[1]).read_text()
 answer = Agent("http://{HOST}/mcp", token).kubectl(sys.argv[2])
 print(json.dumps([answer.status, answer.stdout]))
@@ -43,15 +42,20 @@ print(json.dumps([answer.status, answer.stdout]))
 def pod(site: Site) -> Iterator[str]:
     """A Pod with two projected tokens: one of the service's audience, and one of the API server's."""
     name = "in-a-pod"
-    source = Path(agent_module.__file__).read_text(encoding="utf-8")
+    support = Path(__file__).parents[2] / "support"
+    modules = {name: (support / name).read_text(encoding="utf-8") for name in ("agent.py", "results.py")}
     script = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": AGENTS},
-        "data": {"agent.py": source, "ask.py": _ASK},
+        "data": {**modules, "ask.py": _ASK},
     }
     site.node.kubectl("apply", "--filename=-", input=json.dumps(script))
     site.agent(name, READER)
+    files = [
+        {"key": "ask.py", "path": "ask.py"},
+        *({"key": module, "path": f"tests/support/{module}"} for module in modules),
+    ]
     tokens: list[dict[str, Any]] = [
         {"serviceAccountToken": {"path": "ours", "audience": AUDIENCE, "expirationSeconds": 600}},
         {"serviceAccountToken": {"path": "other", "expirationSeconds": 600}},
@@ -62,7 +66,7 @@ def pod(site: Site) -> Iterator[str]:
         serviceAccountName=name,
         automountServiceAccountToken=False,
         volumes=[
-            {"name": "script", "configMap": {"name": name}},
+            {"name": "script", "configMap": {"name": name, "items": files}},
             {"name": "tokens", "projected": {"sources": tokens}},
         ],
         container={
