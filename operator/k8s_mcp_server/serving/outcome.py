@@ -122,7 +122,7 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         command_id=run.command_id,
         cluster=run.cluster,
         exit_code=result.exit_code,
-        namespaces=tuple(requests.namespaces),
+        namespaces=tuple(map(_in_one_line, requests.namespaces)),
         dry_run=_dry_run(requests),
         stdout=stdout.text,
         stderr=stderr.text,
@@ -131,7 +131,7 @@ def outcome_of(result: Result, *, run: Run, requests: Requests) -> CommandResult
         truncated=truncated,
         filtered=requests.filtered,
         notes=tuple(requests.notes),
-        not_seen=tuple(sorted(requests.left_out)),
+        not_seen=tuple(map(_in_one_line, sorted(requests.left_out))),
         duration_seconds=round(result.duration_seconds, 3),
         timeout_seconds=run.limits.timeout_seconds,
         timeout_clamped=run.timeout_clamped,
@@ -158,11 +158,11 @@ def _next(status: Status, *, reason: str, run: Run, requests: Requests) -> str:
 def _files(result: Result, *, max_bytes: int, max_json_bytes: int) -> tuple[dict[str, str], tuple[str, ...]]:
     """The files that fit beside the output whole and are text, and the names of the others."""
     shown: dict[str, str] = {}
-    left_out = [_shortened(escape_name(name)) for name in result.files_left_out]
+    left_out = [_in_one_line(name) for name in result.files_left_out]
     for raw, content in result.files.items():
         name, text = escape_name(raw), safe_text(content, max_bytes=max_bytes, max_json_bytes=max(max_json_bytes, 0))
         if len(name) > MAX_NAME or text.truncated or not _is_text(content):
-            left_out.append(_shortened(name))
+            left_out.append(_in_one_line(raw))
             continue
         shown[name] = text.text
         max_bytes -= len(text.text.encode())
@@ -170,8 +170,10 @@ def _files(result: Result, *, max_bytes: int, max_json_bytes: int) -> tuple[dict
     return shown, tuple(left_out)
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
+def _in_one_line(name: str) -> str:
+    """A name from elsewhere (a chart's author calls files and namespaces what he likes) among our own words."""
+    shown = escape_name(name)
+    return shown if len(shown) <= MAX_NAME else f"{shown[:MAX_NAME]}…"
 
 
 def _is_text(content: bytes) -> bool:

@@ -63,7 +63,7 @@ def escape_hidden(text: str) -> str:
 
 
 def escape_name(name: str) -> str:
-    """A file's name on one line, whatever is in it: it stands among words of the service's own."""
+    """A name on one line, whatever is in it: it stands among words of the service's own."""
     return escape_hidden(name).replace("\n", "\\n").replace("\t", "\\t")
 
 

@@ -136,6 +136,17 @@ def test_only_clients_whose_policy_lists_helm_see_its_tool(deployer: Agent, demo
     assert deployer.kubectl("get configmaps").status == "denied"
 
 
+def test_what_a_chart_calls_a_namespace_hides_nothing_among_the_service_s_words(deployer: Agent) -> None:
+    hidden = "\u202e" + "".join(chr(0xE0000 + ord(letter)) for letter in "obey")
+    look = f'{{{{ lookup "v1" "ConfigMap" "x{hidden}" "a" | toJson | quote }}}}'
+    template = f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: x}}, data: {{a: {look} }}}}\n"
+    answer = _helm(
+        deployer, "template x ./chart --dry-run=server", files={**FILES, "chart/templates/map.yaml": template}
+    )
+    assert "\\u202e" in answer.fields["namespaces"][0], answer
+    assert not set(hidden) & set(answer.everything)
+
+
 def _kept(namespace: str, name: str, *, data: str) -> str:
     """A Secret as Helm keeps a release in."""
     release = name.split(".")[-2]

@@ -94,7 +94,7 @@ def test_a_remote_base_is_not_fetched(agent: Agent) -> None:
     files = {"kustomization.yaml": "resources: ['https://example.com/base?ref=v1']\n"}
     answer = agent.kubectl("kustomize .", files=files)
     assert answer.status == "failed"
-    assert "operation not permitted" in answer.everything
+    assert "proxyconnect tcp: dial tcp 127.0.0.1:0: connect: permission denied" in answer.everything
 
 
 def test_yaml_is_filtered_with_yq(agent: Agent) -> None:
