@@ -21,10 +21,12 @@ class Missing:
     Args:
         why: what it would do, as a clause after its name.
         instead: what to do.
+        look: the subcommand that shows what this one would change; empty where there is none.
     """
 
     why: str
     instead: str
+    look: str = ""
 
 
 _IDENTITY: Final = Missing(
@@ -124,10 +126,14 @@ MISSING: Final[Mapping[str, Missing]] = MappingProxyType(
             instead="Name it in each command, with --argocd-context NAME; without it the first one is meant.",
         ),
         "app edit": Missing(
-            why=_EDITOR.why, instead="Use `argocd app set`, or `argocd app patch NAME --type merge --patch '{…}'`."
+            why=_EDITOR.why,
+            instead="Use `argocd app set`, or `argocd app patch NAME --type merge --patch '{…}'`.",
+            look="app get",
         ),
         "proj edit": Missing(
-            why=_EDITOR.why, instead="Use `argocd proj set`, or the subcommands of `argocd proj` for one part of it."
+            why=_EDITOR.why,
+            instead="Use `argocd proj set`, or the subcommands of `argocd proj` for one part of it.",
+            look="proj get",
         ),
     }
 )  # fmt: skip

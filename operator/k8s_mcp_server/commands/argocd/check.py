@@ -99,7 +99,7 @@ def check_argocd(words: Sequence[str], files: Collection[str]) -> None:
     if found.unknown:
         raise _unknown(found, read.plain, words)
     if not any(flag.name == "help" or (flag.name == "h" and flag.is_short) for flag in read.flags):
-        _check_offered(found.path)
+        _check_offered(found.path, operands=read.plain[len(found.path.split()) :])
         for flag in read.flags:
             _check_files(flag, path=found.path, files=files)
 
@@ -132,17 +132,19 @@ def _check_fixed(flag: Flag, words: Sequence[str]) -> None:
     raise CommandRefused("FixedTarget", f"{cause}: {flag} is not available.", instead=f"Write: `argocd {rest}`")
 
 
-def _check_offered(path: str) -> None:
+def _check_offered(path: str, *, operands: Sequence[str]) -> None:
     at = path
     while at:
         missing = MISSING.get(at)
         if missing is not None:
-            raise _not_offered(path, missing)
+            raise _not_offered(path, missing, operands=operands)
         at = at.rpartition(" ")[0]
 
 
-def _not_offered(path: str, missing: Missing) -> CommandRefused:
-    return CommandRefused("NotAvailable", f"`argocd {path}` {missing.why}.", instead=missing.instead)
+def _not_offered(path: str, missing: Missing, *, operands: Sequence[str] = ()) -> CommandRefused:
+    shows = [*missing.look.split(), operands[0], "-o", "yaml"] if missing.look and operands else []
+    instead = f"Write: `{shlex.join(['argocd', *shows])}`. {missing.instead}" if shows else missing.instead
+    return CommandRefused("NotAvailable", f"`argocd {path}` {missing.why}.", instead=instead)
 
 
 def _check_files(flag: Flag, *, path: str, files: Collection[str]) -> None:
