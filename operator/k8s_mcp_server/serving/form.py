@@ -1,8 +1,8 @@
 """In which of MCP's two places a tool's result has the cluster's output: ``content`` or ``structuredContent``.
 
 Never in both, for clients differ in what they give a model: some ``content`` alone, some ``structuredContent`` alone
-wherever there is any (https://github.com/anthropics/claude-code/issues/79944), some both. So ``content`` has it unless
-the endpoint's URL asks for the other, and then there is no ``structuredContent``; our own fields travel in ``_meta``.
+wherever there is any (https://github.com/anthropics/claude-code/issues/79944), some both. So the output is in
+``content``, with our own fields in ``_meta`` and no ``structuredContent`` beside it; who wants that says so in the URL.
 """
 
 from __future__ import annotations
