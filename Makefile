@@ -23,9 +23,7 @@ demo-check: $(READY) ## The same tour, then leave with a status
 	@$(BIN)/python -m devtools.demo --check
 
 .PHONY: test
-test: lock-check lint examples tools manifests-check ## Everything that must hold, from a clean clone
-	@echo "Unit and integration tests: three parts at once, each is shown when it has ended (some minutes)"
-	@$(MAKE) -j$(AT_ONCE) --output-sync=target --keep-going unit $(HALVES)
+test: lock-check lint unit examples tools manifests-check integration ## Everything that must hold, from a clean clone
 
 .PHONY: env
 env: $(READY) ## The Python environment, from the lock file
@@ -95,9 +93,9 @@ $(SCAN): requirements-scan.lock
 	@.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-scan.lock
 	@touch $@
 
-# Each half has a cluster of its own and mostly waits, so all at once take little longer than one. An existing cluster bears one.
+# Each half has a cluster of its own and mostly waits, so both at once take little longer than one. An existing cluster bears one.
 HALVES := integration-through-mcp integration-below
-AT_ONCE = $(if $(filter-out false 0 no,$(K8S_MCP_TEST_USE_EXISTING_CLUSTER)),1,3)
+AT_ONCE = $(if $(filter-out false 0 no,$(K8S_MCP_TEST_USE_EXISTING_CLUSTER)),1,2)
 
 .PHONY: integration $(HALVES)
 integration: tools ## Integration tests: a real API server on KWOK, two halves at once

@@ -17,7 +17,7 @@ from devtools.cluster.errors import ClusterError
 from devtools.cluster.processes import cluster_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from devtools.cluster.kwok import KwokCluster
 
@@ -42,18 +42,30 @@ def api_server_away(cluster: KwokCluster) -> Iterator[None]:
     try:
         yield
     finally:
-        with (cluster.workdir / "api-server-again.log").open("ab") as log:
-            again = subprocess.Popen(
-                arguments,
-                env=dict(word.split("=", 1) for word in environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        atexit.register(again.poll)  # it ends with its cluster, and is ours to wait for
-        ready = ("get", "--raw", "/readyz")
-        _until(lambda: cluster.kubectl(*ready, check=False).returncode == 0, what="the API server is not ready again")
+        log = cluster.workdir / "api-server-again.log"
+        again = _start(arguments, environment, log=log)
+
+        def is_ready() -> bool:
+            nonlocal again
+            if again.poll() is not None:  # one that does not get ready in time ends, and a kubelet starts it again
+                again = _start(arguments, environment, log=log)
+            return cluster.kubectl("get", "--raw", "/readyz", check=False).returncode == 0
+
+        _until(is_ready, what="the API server is not ready again")
+
+
+def _start(arguments: Sequence[str], environment: Sequence[str], *, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            arguments,
+            env=dict(word.split("=", 1) for word in environment),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    atexit.register(process.poll)  # it ends with its cluster, and is ours to wait for
+    return process
 
 
 def forget_history(cluster: KwokCluster) -> None:

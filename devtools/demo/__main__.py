@@ -86,7 +86,7 @@ def _tour(story: Story, cluster: KwokCluster, service: InstalledService, *, chec
     took = time.monotonic() - began
     story.title(f"{len(STEPS) - wrong} of {len(STEPS)} steps came out as they must; {took:.0f} s in all")
     if not check:
-        story.connect(url=service.url, token=by_agent[AGENTS[0].name], folder=FOLDER)
+        story.connect(service, token=by_agent[AGENTS[0].name], folder=FOLDER)
         story.say("\nStays until Ctrl-C.")
         try:
             signal.pause()

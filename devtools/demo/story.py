@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devtools.demo.tour import Outcome
+    from devtools.installed import InstalledService
 
 _LINES = 8
 _MARKS = {"succeeded": ("✔", "green"), "denied": ("✖", "yellow"), "refused": ("✖", "yellow"), "failed": ("✖", "yellow")}
@@ -67,18 +68,20 @@ class Story:
         for fault in outcome.faults:
             self._console.print(f"    [red]this is wrong: {fault}[/red]")
 
-    def connect(self, *, url: str, token: str, folder: Path) -> None:
+    def connect(self, service: InstalledService, *, token: str, folder: Path) -> None:
         """How to connect an agent of one's own."""
         self.title("Connect your own agent")
-        self.say(f"  URL      {url}")
+        self.say(f"  URL      {service.url}")
         self.say(f"  Token    {folder / 'clients.json'} has one for each agent; this is the shop-deployer's:")
         self._console.print(Text(token, style="dim"), soft_wrap=True)
         self.say("  Config   for clients that read an mcpServers block:")
         self._console.print(
             Text(
                 '    {"mcpServers": {"kubernetes": {"type": "http",\n'
-                f'      "url": "{url}",\n'
+                f'      "url": "{service.url}",\n'
                 '      "headers": {"Authorization": "Bearer <token>"}}}}'
             )
         )
         self.say(f"  Admin    KUBECONFIG={folder / 'kubeconfig'} kubectl get mcpap")
+        self.say(f"  Metrics  {service.health_url}/metrics")
+        self.say(f"  Audit    tail -f {service.audit_log}")

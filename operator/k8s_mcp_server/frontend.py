@@ -133,6 +133,7 @@ class Frontend:
             ),
             executor=lambda: below.executor if isinstance(below.executor, Executor) else None,
             admission=below.admission,
+            clis=below.served,
         )
 
     def _preparations(self) -> dict[Tool, Preparation]:

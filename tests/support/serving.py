@@ -291,7 +291,12 @@ async def serving(
         clock=lambda: datetime(2026, 6, 1, tzinfo=UTC),
     )
     checker = AccessChecker(
-        grants=grants, authorizer=authorizer, forgiving=authorizer, executor=lambda: None, admission=admission
+        grants=grants,
+        authorizer=authorizer,
+        forgiving=authorizer,
+        executor=lambda: None,
+        admission=admission,
+        clis=clis,
     )
     tools: list[AgentTool] = [
         *(ExecuteTool(tool, runner=runner, grants=grants, cluster="test") for tool in clis),

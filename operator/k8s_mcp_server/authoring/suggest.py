@@ -81,7 +81,11 @@ class _Suggesting:
         self._names = names
         self._notes: dict[str, None] = {}
         self._tools = tuple(sorted({line.tool for line in lines}))
-        asked = (each for line in lines for each in needed(line.request, method=line.method, target=line.target))
+        taken = [line for line in lines if line.reason is Reason.DENIED_BY_RULE]
+        for line in taken:
+            self._note(f"{what(line.request)} was denied by a deny, and what a deny takes no rule gives")
+        others = (line for line in lines if line not in taken)
+        asked = (each for line in others for each in needed(line.request, method=line.method, target=line.target))
         self._asked = [item for item in dict.fromkeys(asked) if self._can_be_given(item)]
         self._places = {item.namespace for item in self._asked if item.namespace and not _is_namespace(item)}
         self._namespaced = {_resource(item) for item in self._asked if item.namespace}

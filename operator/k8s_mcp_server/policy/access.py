@@ -210,7 +210,7 @@ def _problem(context: DecisionContext, policies: tuple[Policy, ...]) -> str:
     if not context.snapshot_age <= limit:
         return f"Nothing is allowed now: policies and namespaces have not been confirmed for {limit:g} s."
     if not policies:
-        return "No access policy names you, so nothing is allowed. Give the line above to whoever writes the policies."
+        return "No access policy names you, so nothing is allowed. Tell whoever writes the policies who you are."
     refusing = context.snapshot.client_policies(context.client).refusing
     if refusing:
         return f"Nothing is allowed now: refused by policy {', '.join(policy.name for policy in refusing)}."

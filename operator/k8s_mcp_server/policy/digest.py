@@ -43,7 +43,7 @@ def _rule(rule: RuleAccess) -> str:
     named = f" named {_few(rule.resource_names)}" if rule.resource_names else ""
     more = rule.namespace_count - _MOST_NAMESPACES
     where = ", ".join(rule.namespaces[:_MOST_NAMESPACES]) + (f" and {more} more" if more > 0 else "")
-    return f"{about}{named} in {where or rule.where}"
+    return f"{about}{named} {f'in {where}' if where else rule.where}"
 
 
 def _few(words: tuple[str, ...]) -> str:

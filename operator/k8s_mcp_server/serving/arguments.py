@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from k8s_mcp_server.commands.files import read_files
 from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.policy.tools import Tool
 
-if TYPE_CHECKING:
-    from k8s_mcp_server.policy.tools import Tool
-
+_FILES: Final = {
+    Tool.KUBECTL: "name: text, for -f NAME or -k .",
+    Tool.HELM: "name: text, for -f NAME; a chart as chart/Chart.yaml and so on, for ./chart",
+}
 _KNOWN: Final = ("command", "stdin", "files", "timeout")
 
 
@@ -45,7 +47,7 @@ def input_schema(tool: Tool) -> dict[str, Any]:
         "properties": {
             "command": {"type": "string", "description": f"Such as {_example(tool)!r}.{pipes}"},
             "stdin": {"type": "string", "description": "For -f -"},
-            "files": {"type": "object", "description": "name: text, for -f NAME or -k ."},
+            "files": {"type": "object", "description": _FILES.get(tool, "name: text, for -f NAME")},
             "timeout": {"type": "number", "description": "seconds"},
         },
         "required": ["command"],

@@ -24,7 +24,7 @@ from k8s_mcp_server.policy.virtual import scope_of
 from k8s_mcp_server.serving.finding import Finding, find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from k8s_mcp_server.authoring.explaining.run import Explanation
     from k8s_mcp_server.execution.executor import Executor
@@ -49,6 +49,7 @@ class AccessChecker:
         forgiving: decides those of a command, and lets it go on.
         executor: runs commands; None where they cannot be confined.
         admission: a check takes a place like any command.
+        clis: those of this installation.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class AccessChecker:
         forgiving: Authorizer,
         executor: Callable[[], Executor | None],
         admission: Admission,
+        clis: Collection[Tool],
     ) -> None:
         self._grants = grants
         self._authorizer = authorizer
         self._forgiving = forgiving
         self._executor = executor
         self._admission = admission
+        self._clis = clis
         self.served = Served.built_in()
 
     async def request(
@@ -115,6 +118,12 @@ class AccessChecker:
         """
         files = files or {}
         tool = tool_of(line, default=tool or Tool.KUBECTL)
+        if tool not in self._clis:
+            raise CommandRefused(
+                "ProgramMissing",
+                f"{tool} is no part of this installation.",
+                instead=f"There are: {', '.join(self._clis)}.",
+            )
         pipeline = parse_command(line, cli=tool, files=files)
         if tool is not Tool.KUBECTL:
             return await self._by_words(client, pipeline, tool=tool, files=files)

@@ -17,6 +17,7 @@ from mcp.types import Completion, PromptReference
 from mcp.types import Resource as ResourceDescription
 
 from k8s_mcp_server.policy.digest import digest
+from k8s_mcp_server.policy.tools import Tool
 from k8s_mcp_server.serving.caller import current_caller, current_client
 from k8s_mcp_server.serving.form import described_in, in_form
 from k8s_mcp_server.serving.text import escape_hidden
@@ -92,7 +93,7 @@ class AgentServer(MCPServer[None]):
         caller = current_caller()
         tool = self._agent_tools.get(name)
         if tool is None:
-            raise ToolError(f"Unknown tool: {name[:64]!r}")
+            raise ToolError(f"Unknown tool: {name[:64]!r}{_not_here(name)}")
 
         async def report(progress: float, total: float | None, message: str) -> None:
             if context is not None:
@@ -144,3 +145,8 @@ class AgentServer(MCPServer[None]):
         name = ref.name if isinstance(ref, PromptReference) else ""
         values = self._prompts.complete(current_client(), name, argument.name, argument.value)
         return Completion(values=values, total=len(values), has_more=False)
+
+
+def _not_here(name: str) -> str:
+    cli = name.partition("_")[2]
+    return f". {cli} is no part of this installation" if cli in set(Tool) else ""

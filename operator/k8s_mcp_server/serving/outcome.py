@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -28,6 +29,13 @@ _ASK_FOR_LESS: Final = (
     "ask for less: one namespace, a name, -l or --field-selector, -o name or custom-columns, --tail for logs, or a "
     "pipe into head, grep or jq"
 )
+SERVER_RBAC: Final = "ServerRBAC"
+# What the API server says of us (k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go); for a hint alone.
+_BEYOND_US: Final = re.compile(rb'User "system:serviceaccount:[^"]{1,200}" cannot [a-z]+ (?:resource|path) ')
+_HINTS: Final = {
+    FOLLOWED: "`wait --for=…` ends by itself; without --watch or --follow the answer comes at once",
+    SERVER_RBAC: "tell whoever runs this service: no policy can give more than its own RBAC",
+}
 _KILLED: Final = {
     KilledFor.DISK: ("DiskLimit", "ended: it wrote more to its working directory than it may"),
     KilledFor.CPU: ("CpuLimit", "ended: it used more processor time than it may"),
@@ -214,6 +222,12 @@ def _verdict_on_ended(result: Result, *, run: Run, requests: Requests) -> tuple[
         return Status.SUCCEEDED, "", f"exit code {result.exit_code}: {answer}"
     if requests.requests_denied:
         return Status.DENIED, _why(requests), "policy refused a request that the command needs"
+    if _BEYOND_US.search(result.stderr):
+        return (
+            Status.FAILED,
+            SERVER_RBAC,
+            "your policy allows this; the service itself may not, by its RBAC in the cluster",
+        )
     return Status.FAILED, "", ""
 
 
@@ -236,8 +250,8 @@ def _why(requests: Requests) -> str:
 def _hint(status: Status, *, reason: str, truncated: bool, run: Run) -> str:
     if truncated:
         return _ASK_FOR_LESS
-    if reason == FOLLOWED:
-        return "`wait --for=…` ends by itself; without --watch or --follow the answer comes at once"
+    if reason in _HINTS:
+        return _HINTS[reason]
     if status is Status.TIMED_OUT:
         quicker = "ask for something quicker; without --watch or --follow, for example"
         if run.limits.timeout_seconds < run.longest_timeout:

@@ -127,7 +127,7 @@ def _cuts(result: CommandResult) -> Iterator[str]:
     """What is missing in the result, or other than was asked for."""
     yield from result.notes
     yield from (f"denied: {denial}" for denial in result.denials if denial not in result.stderr)
-    if result.filtered:
+    if result.filtered and (result.stdout or result.status is Status.SUCCEEDED):
         yield "filtered: the lists above hold only what your policy lets you see"
     if result.not_seen:
         unseen = ", ".join(result.not_seen)

@@ -16,6 +16,7 @@ import anyio
 
 from k8s_mcp_server.commands.dry_run import without_waiting
 from k8s_mcp_server.commands.parse import parse_command
+from k8s_mcp_server.commands.reading import check_input
 from k8s_mcp_server.errors import CommandDenied, CommandRefused, Unavailable
 from k8s_mcp_server.execution.result import ApiAccess
 from k8s_mcp_server.serving.admission import Admission, NotAdmittedError
@@ -228,6 +229,7 @@ class CommandRunner:
             message = f"this replica cannot run commands now: {', '.join(reasons)}"
             return self._unavailable(command, reason=reasons[0], message=message)
         pipeline = command.pipeline = parse_command(arguments.command, cli=command.tool, files=arguments.files)
+        check_input(pipeline, stdin=arguments.stdin)
         if arguments.timeout is not None:
             limit = command.limits.timeout_seconds
             command.timeout_clamped = arguments.timeout > limit

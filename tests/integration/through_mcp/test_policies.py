@@ -71,6 +71,14 @@ def test_describe_shows_that_commands_were_denied_and_not_whose(
     assert not any(policy in line or "shop" in line for line in told()), "the client has the policy's name here"
 
 
+def test_what_the_service_itself_may_not_is_told_apart_from_what_policy_denies(agent_factory: AgentFactory) -> None:
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list"]}
+    agent = agent_factory({"rules": [{"namespaces": ["shop"], **leases}]}, name="beyond")
+    answer = agent.kubectl("get leases -n shop")
+    assert (answer.status, answer.fields["reason"]) == ("failed", "ServerRBAC"), answer
+    assert "no policy can give more than its own RBAC" in answer.text
+
+
 def names(cluster: TestCluster) -> list[str]:
     return cluster.kubectl("get", "mcpap", "--output=jsonpath={.items[*].metadata.name}").stdout.split()
 

@@ -121,6 +121,14 @@ def test_what_no_policy_can_give_is_said(tmp_path: Path, request_: RequestInfo, 
     assert "nothing to give" in answer.out
 
 
+def test_what_a_deny_takes_is_said_and_no_rule_is_suggested_for_it(tmp_path: Path) -> None:
+    taken = Decision(verdict=Verdict.DENY, reason=Reason.DENIED_BY_RULE)
+    path = log(tmp_path / "a.log", record(PODS), record(replace(PODS, resource="configmaps"), taken))
+    answer = run("policy", "suggest", path)
+    assert "was denied by a deny, and what a deny takes no rule gives" in answer.out
+    assert [rule["resources"] for rule in yaml.safe_load(answer.out)["spec"]["rules"]] == [["pods"]]
+
+
 def test_workloads_without_pod_security_are_told_what_they_need(tmp_path: Path) -> None:
     refused = Decision(verdict=Verdict.DENY, reason=Reason.PRIVILEGED_WORKLOAD)
     answer = run("policy", "suggest", log(tmp_path / "a.log", record(DEPLOYMENT, refused, method="PATCH")))

@@ -47,6 +47,41 @@ async def test_how_a_command_ended_is_said(
     assert counted(service, status) == 1.0
 
 
+async def test_what_the_service_itself_may_not_is_told_apart_from_what_policy_denies(service: Service) -> None:
+    said = b"Error from server (Forbidden): leases.coordination.k8s.io is forbidden: User "
+    said += b'"system:serviceaccount:k8s-mcp-system:k8s-mcp-server" cannot list resource "leases" in API group "x"\n'
+    service.executor.result = Result(exit_code=1, stage_exit_codes=(1,), stdout=b"", stderr=said, duration_seconds=0.1)
+
+    result = await run(service, {"command": "get leases"})
+
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("failed", "ServerRBAC")
+    assert "your policy allows this; the service itself may not" in text_of(result)
+    assert "tell whoever runs this service" in text_of(result)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["diff -f -", "get -f-", "apply --filename=-", "apply --filename -", "diff -f - | head"],
+)
+async def test_a_command_that_would_read_nothing_is_refused(service: Service, line: str) -> None:
+    result = await run(service, {"command": line})
+    assert (fields_of(result)["status"], fields_of(result)["reason"]) == ("refused", "NoInput")
+    assert "stdin argument" in fields_of(result)["hint"]
+    assert service.executor.pipelines == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"command": "diff -f -", "stdin": "kind: Pod"},
+        {"command": "diff -f - <<'EOF'\nkind: Pod\nEOF"},
+        {"command": "exec web -- sort -f -"},
+    ],
+)
+async def test_one_that_reads_something_is_not(service: Service, arguments: dict[str, Any]) -> None:
+    assert fields_of(await run(service, arguments))["status"] == "succeeded"
+
+
 @pytest.mark.parametrize(("asked", "said"), [(5, "up to 60 s"), (60, "quicker"), (90, "quicker")])
 async def test_a_timeout_says_whether_more_can_be_asked_for(service: Service, asked: int, said: str) -> None:
     service.executor.result = Result(

@@ -21,6 +21,7 @@ from k8s_mcp_server.serving.form import fields_of
 from k8s_mcp_server.serving.grants import Grants
 from k8s_mcp_server.serving.mcp_server import AgentServer
 from k8s_mcp_server.serving.prompts import Prompts
+from tests.support.agent import text_of
 from tests.support.serving import FakeDiscovery, FakeStore, Service, policy, serving
 
 if TYPE_CHECKING:
@@ -156,6 +157,23 @@ async def test_check_access_answers_for_one_request(
     assert result.content[0].text.startswith("yes" if allowed else "no")
 
 
+async def test_check_access_takes_verbs_and_tools_as_others_write_them(service: Service) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        arguments = {"verb": "LIST", "resource": "pods", "namespace": "team-a", "tool": "execute_kubectl"}
+        result = await client.call_tool("check_access", arguments)
+
+    assert fields_of(result)["allowed"] is True
+
+
+async def test_a_cli_that_the_installation_lacks_is_said_to_be(service: Service) -> None:
+    async with asyncio.timeout(20), service.client() as client:
+        checked = await client.call_tool("check_access", {"command": "istioctl version"})
+        called = await client.call_tool("execute_istioctl", {"command": "version"})
+
+    assert (fields_of(checked)["reason"], fields_of(checked)["hint"]) == ("ProgramMissing", "There are: kubectl.")
+    assert "istioctl is no part of this installation" in text_of(called)
+
+
 async def test_check_access_says_what_is_missing_which_rule_would_give_it_and_what_works(service: Service) -> None:
     async with asyncio.timeout(20), service.client() as client:
         arguments = {"verb": "delete", "resource": "deploy", "namespace": "team-a", "name": "x"}
@@ -170,7 +188,7 @@ async def test_check_access_says_what_is_missing_which_rule_would_give_it_and_wh
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"verb": "list"}, {"resource": "pods"}, {"verb": "LIST", "resource": "pods"}, {"verb": 7, "resource": "pods"},
+    [{"verb": "list"}, {"resource": "pods"}, {"verb": "li st", "resource": "pods"}, {"verb": 7, "resource": "pods"},
      {"verb": "list", "resource": "nothings"}, {"verb": "list", "resource": "pods", "tool": "bash"},
      {"command": "get pods; id"}, {"command": 7}, {"command": "apply -f x.yaml"}],
 )  # fmt: skip

@@ -97,7 +97,7 @@ class CheckAccessTool:
             names = ", ".join(unknown[:_SHOWN_ARGUMENTS])
             instead = "pass `command`, or `verb`, `resource`, `namespace` and `name`, or nothing"
             raise CommandRefused("UnknownArgument", f"unknown argument {names}", instead=instead)
-        stated = _text(arguments, "tool")
+        stated = _text(arguments, "tool").removeprefix("execute_")
         if stated and stated not in set(Tool):
             raise CommandRefused("InvalidArgument", f"no tool is called {stated!r}", instead=f"pass {', '.join(Tool)}")
         if "command" in arguments:
@@ -108,7 +108,7 @@ class CheckAccessTool:
                 stdin=read_stdin(arguments.get("stdin")),
                 files=read_files(arguments.get("files")),
             )
-        verb, resource = _text(arguments, "verb"), _text(arguments, "resource")
+        verb, resource = _text(arguments, "verb").lower(), _text(arguments, "resource")
         if not _VERB.fullmatch(verb) or not resource:
             raise CommandRefused(
                 "InvalidArgument",
@@ -139,7 +139,7 @@ class CheckAccessTool:
             *(f"missing: {each}" for each in finding.missing),
             *finding.notes,
         ]
-        if not finding.requests:
+        if finding.allowed and not finding.requests:
             lines.append("it asks nothing of the cluster that is not everybody's")
         if finding.rules:
             lines += ["These rules of a policy would allow what is missing:", finding.rules.rstrip()]
