@@ -81,11 +81,12 @@ class _Suggesting:
         self._names = names
         self._notes: dict[str, None] = {}
         self._tools = tuple(sorted({line.tool for line in lines}))
-        taken = [line for line in lines if line.reason is Reason.DENIED_BY_RULE]
-        for line in taken:
-            self._note(f"{what(line.request)} was denied by a deny, and what a deny takes no rule gives")
-        others = (line for line in lines if line not in taken)
-        asked = (each for line in others for each in needed(line.request, method=line.method, target=line.target))
+        asked = (
+            each
+            for line in lines
+            if self._can_be_allowed(line)
+            for each in needed(line.request, method=line.method, target=line.target)
+        )
         self._asked = [item for item in dict.fromkeys(asked) if self._can_be_given(item)]
         self._places = {item.namespace for item in self._asked if item.namespace and not _is_namespace(item)}
         self._namespaced = {_resource(item) for item in self._asked if item.namespace}
@@ -112,6 +113,12 @@ class _Suggesting:
         }
         self._check(body, now=now)
         return Suggestion(client=self._client.username, body=body, notes=list(self._notes))
+
+    def _can_be_allowed(self, line: AuditedRequest) -> bool:
+        if line.reason is not Reason.DENIED_BY_RULE:
+            return True
+        self._note(f"{what(line.request)} was denied by a deny, and what a deny takes no rule gives")
+        return False
 
     def _can_be_given(self, request: RequestInfo) -> bool:
         if not request.is_resource_request:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from k8s_mcp_server.commands.helm.rehearsal import reads_stdin
+from k8s_mcp_server.commands.helm.words import read_helm
+from k8s_mcp_server.commands.words import KUBECTL, read_words
 from k8s_mcp_server.errors import CommandRefused
+from k8s_mcp_server.policy.tools import Tool
 
 if TYPE_CHECKING:
     from k8s_mcp_server.execution.pipeline import Pipeline, Stage
 
-_FLAGS: Final = ("-f", "--filename", "--values")
+_FLAGS: Final = frozenset({"f", "file", "filename"})
 
 
 def check_input(pipeline: Pipeline, *, stdin: bytes) -> None:
@@ -25,13 +28,14 @@ def check_input(pipeline: Pipeline, *, stdin: bytes) -> None:
     if not stdin and not pipeline.stdin and _reads(pipeline.stages[0]):
         raise CommandRefused(
             "NoInput",
-            "`-f -` reads standard input, and there is none.",
-            instead="Pass the text in the stdin argument; or as a file in the files argument, and name it after -f.",
+            "`-` means standard input, and there is none.",
+            instead="Pass the text in the stdin argument; or in the files argument, and write the file's name for `-`.",
         )
 
 
 def _reads(stage: Stage) -> bool:
-    words = stage.argv[: stage.argv.index("--")] if "--" in stage.argv else stage.argv
-    joined = {f"{flag}=-" for flag in _FLAGS} | {"-f-"}
-    apart = any(first in _FLAGS and second == "-" for first, second in pairwise(words))
-    return apart or not joined.isdisjoint(words)
+    words = stage.argv[1:]
+    if stage.program == Tool.HELM:  # whose -f has two meanings
+        return reads_stdin(read_helm(words))
+    flags = read_words(words, vocabulary=KUBECTL).flags
+    return any(flag.value == "-" and flag.name in _FLAGS for flag in flags)

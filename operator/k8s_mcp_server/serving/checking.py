@@ -16,6 +16,7 @@ from k8s_mcp_server.authoring.needs import needed
 from k8s_mcp_server.authoring.resources import Served
 from k8s_mcp_server.commands.istioctl.parts import Surroundings
 from k8s_mcp_server.commands.parse import parse_command
+from k8s_mcp_server.commands.reading import check_input
 from k8s_mcp_server.errors import CommandRefused
 from k8s_mcp_server.policy.catalog import Scope
 from k8s_mcp_server.policy.decision import Reason
@@ -125,6 +126,7 @@ class AccessChecker:
                 instead=f"There are: {', '.join(self._clis)}.",
             )
         pipeline = parse_command(line, cli=tool, files=files)
+        check_input(pipeline, stdin=stdin)
         if tool is not Tool.KUBECTL:
             return await self._by_words(client, pipeline, tool=tool, files=files)
         executor = self._executor()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -174,37 +173,6 @@ class TestWriting:
         given = agent_with(applications("get sync override", TEAM)).run(f"app sync {name} --revision {commit}")
         assert given.status == "succeeded", given.text
         assert agent_with(applications("get sync", TEAM)).run(f"app sync {name} --revision main").status == "succeeded"
-
-    @pytest.mark.parametrize("upsert", ["", " --upsert"])
-    def test_a_history_of_the_client_s_own_is_no_way_around_override(
-        self, site: Site, agent_with: Agents, fresh: Fresh, upsert: str
-    ) -> None:
-        """A rollback goes by the status, whose source no project has looked at; and a status comes with a manifest."""
-        name = fresh() if upsert else f"made-up-{uuid.uuid4().hex[:6]}"
-        source = {"repoURL": site.repository.url, "path": "web", "targetRevision": "main"}
-        other = {"revision": "main", "source": {**source, "path": "secret"}}
-        manifest = {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Application",
-            "metadata": {"name": name},
-            "spec": {
-                "project": "team-a",
-                "source": source,
-                "destination": {"server": IN_CLUSTER, "namespace": name},
-                "syncPolicy": {"syncOptions": ["CreateNamespace=true"]},
-            },
-            "status": {"history": [{"id": 7, "deployedAt": "2026-01-01T00:00:00Z", **other}]},
-            "operation": {"sync": other},
-        }
-        agent = agent_with(applications("get create update sync", TEAM))
-        try:
-            created = agent.run(f"app create -f app.yaml{upsert}", files={"app.yaml": json.dumps(manifest)})
-            assert created.status == "succeeded", created.text
-            rolled = agent.run(f"app rollback {name} 7", timeout=30)
-            assert (rolled.status, "does not have deployment id '7'" in rolled.text) == ("failed", True), rolled.text
-            assert "credentials" not in site.cluster.kubectl("get", "secrets", "-n", name, check=False).stdout
-        finally:
-            site.remove_application(name)
 
     def test_an_application_is_made_in_its_own_project_only(self, site: Site, agent_with: Agents) -> None:
         agent = agent_with(applications("get create", TEAM))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -313,3 +314,35 @@ def test_the_agent_can_do_its_work(agent: ArgoAgent) -> None:
     assert agent.run("app get team-a-app").status == "succeeded"
     assert agent.run("app sync team-a-app").status == "succeeded"
     assert agent.run("proj get team-a").status == "succeeded"
+
+
+@pytest.mark.parametrize("upsert", ["", " --upsert"])
+def test_a_history_of_the_client_s_own_is_no_way_around_override(
+    site: Site, agent_with: Callable[..., ArgoAgent], fresh: Callable[..., str], upsert: str
+) -> None:
+    """A rollback goes by the status, whose source no project has looked at; and a status comes with a manifest."""
+    name = fresh() if upsert else f"made-up-{uuid.uuid4().hex[:6]}"
+    source = {"repoURL": site.repository.url, "path": "web", "targetRevision": "main"}
+    other = {"revision": "main", "source": {**source, "path": "secret"}}
+    manifest = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": name},
+        "spec": {
+            "project": "team-a",
+            "source": source,
+            "destination": {"server": IN_CLUSTER, "namespace": name},
+            "syncPolicy": {"syncOptions": ["CreateNamespace=true"]},
+        },
+        "status": {"history": [{"id": 7, "deployedAt": "2026-01-01T00:00:00Z", **other}]},
+        "operation": {"sync": other},
+    }
+    agent = agent_with(applications("get create update sync", MINE))
+    try:
+        created = agent.run(f"app create -f app.yaml{upsert}", files={"app.yaml": json.dumps(manifest)})
+        assert created.status == "succeeded", created.text
+        rolled = agent.run(f"app rollback {name} 7", timeout=30)
+        assert (rolled.status, "does not have deployment id '7'" in rolled.text) == ("failed", True), rolled.text
+        assert "credentials" not in site.cluster.kubectl("get", "secrets", "-n", name, check=False).stdout
+    finally:
+        site.remove_application(name)

@@ -190,7 +190,7 @@ async def test_check_access_says_what_is_missing_which_rule_would_give_it_and_wh
     "arguments",
     [{"verb": "list"}, {"resource": "pods"}, {"verb": "li st", "resource": "pods"}, {"verb": 7, "resource": "pods"},
      {"verb": "list", "resource": "nothings"}, {"verb": "list", "resource": "pods", "tool": "bash"},
-     {"command": "get pods; id"}, {"command": 7}, {"command": "apply -f x.yaml"}],
+     {"command": "get pods; id"}, {"command": "apply -f -"}, {"command": 7}, {"command": "apply -f x.yaml"}],
 )  # fmt: skip
 async def test_check_access_refuses_what_it_cannot_answer(service: Service, arguments: dict[str, Any]) -> None:
     async with asyncio.timeout(20), service.client() as client:
